@@ -1,0 +1,170 @@
+"""Short-time spectra and back, as matrix products over windows that slide by a hop.
+
+Frame `j` is the spectrum of the `window` samples up to and including the hop `j`, so analysis
+costs no latency; synthesis uses the last `synthesis` samples of it, and costs `synthesis - hop`.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from rtsep.layers.convolution import framed, overlap_add
+from rtsep.streaming.layer import StreamingLayer
+from rtsep.streaming.state import (
+    State,
+    live_frames,
+    next_countdown,
+    silence,
+    start_countdown,
+)
+
+
+class Spectrogram(StreamingLayer):
+    """(batch, samples, channels) to (batch, frames, bins, 2 * channels).
+
+    `bins = window // 2 + 1`; the last axis holds, channel after channel, a real and an imaginary
+    part. Left padding as in the causal form: the first frame ends with the first hop.
+    """
+
+    def __init__(
+        self, window: int, hop: int, *, synthesis: int | None = None, channels: int = 1
+    ) -> None:
+        super().__init__()
+        self.window, self.hop = window, hop
+        self.ratio = Fraction(1, hop)
+        self.bins = window // 2 + 1
+        self.inputs, self.outputs = (channels,), (self.bins, 2 * channels)
+        analysis, _ = window_pair(window, window if synthesis is None else synthesis, hop)
+        self.register_buffer("basis", _default(_fourier(window) * analysis), persistent=False)
+
+    def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
+        extra = -onset % self.hop
+        past = self.zeros(batch, self.window - self.hop + extra, *self.inputs)
+        return {"past": past}, (onset + extra) // self.hop
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        joined = torch.cat([state["past"], x], 1)
+        frames = framed(joined, x.shape[1] // self.hop, self.window, self.hop)
+        parts = _exact_product(frames.transpose(-1, -2), self.basis.flatten(0, 1).T)
+        y = parts.unflatten(-1, (2, self.bins)).permute(0, 1, 4, 2, 3).flatten(-2)
+        return y, {"past": joined[:, x.shape[1] :]}
+
+
+class InverseSpectrogram(StreamingLayer):
+    """(batch, frames, *over, bins, 2 * channels) to (batch, samples, *over, channels).
+
+    With the windows of `Spectrogram(window, hop, synthesis=synthesis)` it gives back what went in,
+    `synthesis - hop` samples later. `over` is the shape of axes between time and bins (stems).
+    """
+
+    def __init__(
+        self,
+        window: int,
+        hop: int,
+        *,
+        synthesis: int | None = None,
+        channels: int = 1,
+        over: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.stride = hop
+        self.synthesis = window if synthesis is None else synthesis
+        self.ratio = Fraction(hop)
+        self.bins = window // 2 + 1
+        self.inputs, self.outputs = (*over, self.bins, 2 * channels), (*over, channels)
+        _, shape = window_pair(window, self.synthesis, hop)
+        basis = _inverse_fourier(window)[..., window - self.synthesis :] * shape
+        self.register_buffer("basis", _default(basis), persistent=False)
+        self.overlap = -(-self.synthesis // hop) - 1
+
+    def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
+        out = onset * self.stride + self.synthesis - self.stride
+        tail = self.zeros(batch, self.overlap * self.stride, *self.outputs)
+        masked = out if self.synthesis > self.stride else 0
+        return {"tail": tail} | start_countdown(batch, masked, self.device), out
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        parts = x.unflatten(-1, (-1, 2)).movedim(-3, -1).flatten(-2)
+        windows = _exact_product(parts, self.basis.flatten(0, 1)).movedim(-1, 2)
+        samples, tail = overlap_add(windows, state["tail"], self.stride)
+        samples = silence(samples, live_frames(state, samples.shape[1]))
+        return samples, {"tail": tail} | next_countdown(state, samples.shape[1])
+
+
+def window_pair(window: int, synthesis: int, hop: int) -> tuple[Tensor, Tensor]:
+    """Analysis (window,) and synthesis (synthesis,) windows in float64, perfectly reconstructing.
+
+    Where both are of one length: the root of a periodic Hann window twice, over the sum of its
+    overlaps. Where synthesis is shorter and two hops long: the asymmetric pair of Mauler and
+    Martin (2007), a long rise and a short fall.
+    """
+    if not hop <= synthesis <= window:
+        raise ValueError(f"hop {hop}, synthesis window {synthesis}, window {window}: not rising")
+    if synthesis == hop:
+        # Nothing overlaps: the latest hop of each frame is its own, whatever the rise before.
+        analysis = torch.cat([_hann(2 * (window - hop))[: window - hop].sqrt(), _ones(hop)])
+        return analysis, _ones(hop)
+    if synthesis == window:
+        root = _hann(window).sqrt()
+        return root, root / _overlapped(root.square(), hop)
+    if synthesis != 2 * hop:
+        raise ValueError(f"a short synthesis window is one or two hops of {hop}, not {synthesis}")
+    rise = _hann(2 * (window - hop))[: window - hop].sqrt()
+    fall = _hann(2 * hop)[hop:].sqrt()
+    analysis = torch.cat([rise, fall])
+    return analysis, torch.cat([_hann(2 * hop)[:hop] / rise[window - 2 * hop :], fall])
+
+
+def _exact_product(x: Tensor, basis: Tensor) -> Tensor:
+    """Never in bfloat16, which autocast would choose: a transform loses too much in it."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return x @ basis
+    with torch.autocast(x.device.type, enabled=False):
+        return x.to(basis.dtype) @ basis
+
+
+def _default(value: Tensor) -> Tensor:
+    return value.to(torch.get_default_dtype())
+
+
+def _hann(length: int) -> Tensor:
+    return torch.hann_window(length, periodic=True, dtype=torch.float64)
+
+
+def _ones(length: int) -> Tensor:
+    return torch.ones(length, dtype=torch.float64)
+
+
+def _overlapped(product: Tensor, hop: int) -> Tensor:
+    """For each sample of a window, the sum of `product` over all windows `hop` apart there."""
+    length = product.shape[0]
+    padded = torch.cat([product, product.new_zeros(-length % hop)])
+    return padded.view(-1, hop).sum(0).repeat(-(-length // hop))[:length]
+
+
+def _fourier(window: int) -> Tensor:
+    """(2, bins, window) float64: the real transform's cosines and negative sines."""
+    angle = _angles(window)
+    return torch.stack([angle.cos(), -angle.sin()])
+
+
+def _inverse_fourier(window: int) -> Tensor:
+    """(2, bins, window) float64: what each real and imaginary part adds to a window."""
+    angle = _angles(window)
+    weight = torch.full((window // 2 + 1, 1), 2.0 / window, dtype=torch.float64)
+    weight[0] = 1.0 / window
+    if window % 2 == 0:
+        weight[-1] = 1.0 / window
+    return torch.stack([angle.cos() * weight, -angle.sin() * weight])
+
+
+def _angles(window: int) -> Tensor:
+    bins = torch.arange(window // 2 + 1, dtype=torch.float64)
+    # Reduced modulo the window first: the cosine of a large angle loses digits.
+    turns = (bins[:, None] * torch.arange(window, dtype=torch.float64)) % window
+    return turns * (2 * math.pi / window)

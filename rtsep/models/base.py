@@ -1,0 +1,69 @@
+"""What every model is: a streaming layer from a mixture to named stems."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rtsep.errors import WrongCall
+from rtsep.spec import ModelSpec
+from rtsep.streaming import State, StreamingLayer
+
+
+class Separator(StreamingLayer):
+    """(batch, samples, channels) to (batch, samples, stems, channels), at `rate` Hz.
+
+    A subclass builds its network as a `StreamingLayer` and hands it over with `finish`; `params`
+    are the keyword arguments that built it.
+    """
+
+    arch: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        rate: int,
+        channels: int,
+        stems: tuple[str, ...],
+        primary: str | None,
+        remainder: str | None,
+        params: dict,
+    ) -> None:
+        super().__init__()
+        stems = tuple(stems)
+        if len(stems) < 1 or len(set(stems)) != len(stems):
+            raise WrongCall(f"stems {', '.join(stems) or 'none'}: at least one, each name once")
+        if channels not in (1, 2):
+            raise WrongCall(f"{channels} channels: a model is mono (1) or stereo (2)")
+        self.rate, self.channels, self.stems = rate, channels, stems
+        self.primary = stems[0] if primary is None else primary
+        self.remainder = stems[-1] if remainder is None else remainder
+        for role, stem in (("primary", self.primary), ("remainder", self.remainder)):
+            if stem not in stems:
+                raise WrongCall(f"{role} stem {stem!r} is none of {', '.join(stems)}")
+        self.params = params
+        self.spec: ModelSpec | None = None
+        self.inputs, self.outputs = (channels,), (len(stems), channels)
+
+    def finish(self, network: StreamingLayer) -> None:
+        """Takes the network that does the work."""
+        self.network = network
+        self.hop = network.hop
+
+    @property
+    def latency(self) -> int:
+        """Samples by which the stems are late: the onset of the output, nothing declared."""
+        return self.initial(1)[1]
+
+    def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
+        return self.network.initial(batch, onset)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.network.step(x, state)
+
+    @torch.no_grad()
+    def separate(self, mixture: Tensor) -> Tensor:
+        """(batch, channels, samples) to (batch, stems, channels, samples), aligned, at once."""
+        return self(mixture.transpose(1, 2)).permute(0, 2, 3, 1)
