@@ -54,9 +54,7 @@ class LSTM(StreamingLayer):
                 x = torch.cat([x, gate], -1)
                 weights[0] = torch.cat([weights[0], self._column(weights[0])], 1)
             before = (state["hidden"][:, k][None], state["cell"][:, k][None])
-            x, h, c = torch.lstm(
-                x.contiguous(), before, weights, True, 1, 0.0, False, False, True
-            )
+            x, h, c = torch.lstm(x.contiguous(), before, weights, True, 1, 0.0, False, False, True)
             hidden.append(h[0])
             cell.append(c[0])
         following = {"hidden": torch.stack(hidden, 1), "cell": torch.stack(cell, 1)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -211,7 +209,7 @@ class MaskNetwork(StreamingLayer):
 
 
 class Block(nn.Module):
-    """One dilated block (the paper's figure 1C): its parts are a stream's, its mask the network's."""
+    """One dilated block (figure 1C of the paper). The network that holds it does the masking."""
 
     def __init__(
         self,

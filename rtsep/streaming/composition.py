@@ -108,10 +108,12 @@ class Fork(StreamingLayer):
         self.outputs = outputs
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
-        states, onsets = zip(*(branch.initial(batch, onset) for branch in self.branches))
+        states, onsets = zip(
+            *(branch.initial(batch, onset) for branch in self.branches), strict=True
+        )
         latest = max(onsets)
         past = {}
-        for index, (branch, own) in enumerate(zip(self.branches, onsets)):
+        for index, (branch, own) in enumerate(zip(self.branches, onsets, strict=True)):
             if own < latest:
                 shape = branch.outputs if branch.outputs is not None else self.inputs
                 past[str(index)] = self.zeros(batch, latest - own, *shape)
@@ -120,7 +122,9 @@ class Fork(StreamingLayer):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs, states, pasts = [], [], {}
-        for index, (branch, before) in enumerate(zip(self.branches, state["branches"])):
+        for index, (branch, before) in enumerate(
+            zip(self.branches, state["branches"], strict=True)
+        ):
             y, after = branch.step(x, before)
             if (past := state["past"].get(str(index))) is not None:
                 y, pasts[str(index)] = _delay(y, past)
