@@ -31,8 +31,10 @@ def create(arch: str, **params) -> Separator:
     network = {"convtasnet": ConvTasNet}[arch]
     try:
         return network(**params)
-    except TypeError as error:
-        raise WrongCall(f"{arch}: {str(error).removeprefix(network.__name__)}") from None
+    except (TypeError, ValueError) as error:
+        raise WrongCall(
+            f"{arch}: {str(error).removeprefix(f'{network.__name__}.__init__() ')}"
+        ) from None
 
 
 def shipped() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import torch
@@ -35,6 +36,9 @@ class Separator(StreamingLayer):
         stems = tuple(stems)
         if len(stems) < 1 or len(set(stems)) != len(stems):
             raise WrongCall(f"stems {', '.join(stems) or 'none'}: at least one, each name once")
+        if wrong := [stem for stem in stems if not re.fullmatch(r"\w[\w -]*", stem)]:
+            # A stem's name becomes a file's, and a gain's on the command line.
+            raise WrongCall(f"stem {wrong[0]!r}: letters, digits, '_', '-' and spaces only")
         if channels not in (1, 2):
             raise WrongCall(f"{channels} channels: a model is mono (1) or stereo (2)")
         self.rate, self.channels, self.stems = rate, channels, stems

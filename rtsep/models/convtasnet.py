@@ -22,8 +22,16 @@ from rtsep.streaming import Fork, Pointwise, Serial, Skip, State, StreamingLayer
 from rtsep.streaming.state import live_frames, next_countdown, silence, start_countdown
 
 NORMS = {"frame": FrameLayerNorm, "cumulative": CumulativeLayerNorm}
-MASKS = ("sigmoid", "relu", "softmax")
-ACTIVATIONS = ("linear", "relu")
+ACTIVATIONS = {
+    "linear": nn.Identity(),
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "gelu": F.gelu,
+    "swish": F.silu,
+}
+MASKS = {**ACTIVATIONS, "softmax": lambda scores: scores.softmax(-2)}
 CONSISTENCIES = ("none", "equal", "remainder")
 
 
@@ -32,7 +40,8 @@ class ConvTasNet(Separator):
 
     The causal form of the paper (section III): depthwise convolutions padded on the left alone and
     norms that need no future. Nothing else changes. Latency is one encoder window less one hop,
-    whichever way the public form pads.
+    whichever way the public form pads; up to a hop more where the padding does not leave a whole
+    number of hops of the window.
 
     Args:
         filters, kernel, stride: encoder and decoder basis; stride None is half the kernel.
@@ -43,8 +52,8 @@ class ConvTasNet(Separator):
         taps, blocks, repeats: kernel of the depthwise convolutions, dilations 1, 2, 4, … per
             repeat, and repeats.
         norm: "frame" (each frame over its channels) or "cumulative" (over all frames so far).
-        mask: "sigmoid", "relu" or "softmax" (over the stems).
-        activation: "linear" or "relu", on the encoder's output.
+        mask: "sigmoid", "relu", "softmax" (over the stems), or another of `ACTIVATIONS`.
+        activation: "linear", "relu", or another of `ACTIVATIONS`, on the encoder's output.
         bias: whether the products and depthwise convolutions have one.
         head: whether a PReLU stands before the masks are made.
         context: length in samples of a short-time spectrum of the past that the mask network sees
@@ -103,6 +112,21 @@ class ConvTasNet(Separator):
         ):
             if value not in accepted:
                 raise WrongCall(f"{name} {value!r}: it is one of {', '.join(accepted)}")
+        sizes = dict(
+            filters=filters,
+            stride=stride,
+            bottleneck=bottleneck,
+            hidden=hidden,
+            taps=taps,
+            blocks=blocks,
+            repeats=repeats,
+        )
+        if small := [name for name, size in sizes.items() if size < 1]:
+            raise WrongCall(f"{small[0]} {sizes[small[0]]}: it is at least 1")
+        if stride > kernel:
+            raise WrongCall(f"stride {stride} skips samples: the kernel has {kernel}")
+        if not 0 <= padding <= kernel - stride:
+            raise WrongCall(f"padding {padding} is not within 0 and {kernel - stride}")
         if context and context < kernel:
             raise WrongCall(f"context {context} is shorter than the kernel of {kernel} samples")
         remainder_index = self.stems.index(self.remainder)
@@ -113,8 +137,8 @@ class ConvTasNet(Separator):
         encoder: StreamingLayer = Conv(
             channels, filters, kernel, stride, padding=padding, bias=False
         )
-        if activation == "relu":
-            encoder = Serial(encoder, Pointwise(nn.ReLU()))
+        if activation != "linear":
+            encoder = Serial(encoder, Pointwise(ACTIVATIONS[activation]))
         front, seen = encoder, filters
         if context:
             spectrum = _Compressed(context, stride, channels, eps)
@@ -203,7 +227,7 @@ class MaskNetwork(StreamingLayer):
             if skip is not None:
                 skips = skip if skips is None else skips + skip
         scores = self.exit(self.head(stream if skips is None else skips))
-        masks = _ACTIVATE[self.mask](scores.unflatten(-1, (self.masks, self.filters)))
+        masks = MASKS[self.mask](scores.unflatten(-1, (self.masks, self.filters)))
         following = {"norm": norm, "blocks": blocks} | next_countdown(state, frames)
         return silence(masks, live), following
 
@@ -274,6 +298,3 @@ def _apply_masks(masks: Tensor, seen: Tensor) -> Tensor:
 
 def _normalised(norm: LayerNorm, x: Tensor, memory: dict, live: Tensor | None):
     return norm.normalise(x, memory, live)
-
-
-_ACTIVATE = {"sigmoid": torch.sigmoid, "relu": F.relu, "softmax": lambda s: s.softmax(-2)}
