@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -71,33 +72,21 @@ def read_spec(path: str | Path) -> ModelSpec:
     Raises `Failure` where the file can't be read, is no checkpoint of ours, or was changed.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Failure(f"can't read {path}: {error.strerror or error}") from None
-    try:
-        length = int.from_bytes(content[:8], "little")
-        if length > min(_HEADER_LIMIT, len(content) - 8):
-            raise ValueError
-        header = json.loads(content[8 : 8 + length])
-        metadata = header.pop("__metadata__", {})
-        text, expected = metadata.get("rtsep"), metadata.get("sha256")
-        body = memoryview(content)[8 + length :]
-        parts = [
-            (key, entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
-            for key, entry in header.items()
-        ]
-        covered = sum(len(part[3]) for part in parts)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise Failure(f"{path} is no safetensors file, or is damaged") from None
+    metadata, parts = _read(path)
+    text, expected = metadata.get("rtsep"), metadata.get("sha256")
     if text is None or expected is None:
         raise Failure(
             f"{path} is no rtsep checkpoint: convert a public one with "
             f"'rtsep import {path} --format … --out X.safetensors'"
         )
-    if covered != len(body) or _digest(text, parts) != expected:
+    if _digest(text, parts) != expected:
         raise Failure(f"{path} is damaged: its content does not match its SHA-256")
     return ModelSpec.from_json(text, expected)
+
+
+def parameter_count(path: str | Path) -> int:
+    """How many numbers the weights of a checkpoint hold."""
+    return sum(math.prod(shape) for _, _, shape, _ in _read(Path(path))[1])
 
 
 def load(name_or_path: str | Path) -> Separator:
@@ -125,6 +114,30 @@ def load(name_or_path: str | Path) -> Separator:
         raise Failure(f"{path}: the spec contradicts its own parameters (hop, latency, stems, …)")
     model.spec = spec
     return model.eval()
+
+
+def _read(path: Path) -> tuple[dict, list[tuple[str, str, list[int], memoryview]]]:
+    """Metadata, and (name, type, shape, bytes) of each tensor, of a safetensors file."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Failure(f"can't read {path}: {error.strerror or error}") from None
+    try:
+        length = int.from_bytes(content[:8], "little")
+        if length > min(_HEADER_LIMIT, len(content) - 8):
+            raise ValueError
+        header = json.loads(content[8 : 8 + length])
+        metadata = header.pop("__metadata__", {})
+        body = memoryview(content)[8 + length :]
+        parts = [
+            (key, entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
+            for key, entry in header.items()
+        ]
+        if sum(len(part[3]) for part in parts) != len(body) or not isinstance(metadata, dict):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Failure(f"{path} is no safetensors file, or is damaged") from None
+    return metadata, parts
 
 
 def _mismatch(tensors: dict, expected: dict) -> str:
