@@ -1,0 +1,121 @@
+"""A model's step as one ONNX graph with explicit state.
+
+Inputs `mixture` (batch, channels, chunk) and `state.*`, outputs `stems` (batch, stems, channels,
+chunk) and `next.*`, one of each per leaf of the state, all shapes static.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+import torch
+from onnxscript import optimizer
+from torch import Tensor, nn
+
+from rtsep.models.base import Separator
+from rtsep.streaming import StateSpec
+
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of the state: its name, shape and numpy type, and what it holds at first.
+
+    `fresh` is one row of it, flat: a single number where all are equal.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    fresh: float | int | list
+
+
+def export_step(network: Separator, chunk: int, batch: int) -> tuple[ir.Model, list[Leaf]]:
+    """The graph, and the leaves in the order of its inputs and outputs."""
+    state, _ = network.initial(batch)
+    tree = StateSpec.of(state)
+    leaves = tree.flatten(state)
+    step = _Step(network, tree, leaves).eval()
+    named = [(k, leaf) for k, leaf in zip(tree.names, leaves, strict=True) if leaf.numel()]
+    example = (torch.zeros(batch, network.channels, chunk), tuple(leaf for _, leaf in named))
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            step,
+            example,
+            input_names=["mixture", *(f"state.{name}" for name, _ in named)],
+            output_names=["stems", *(f"next.{name}" for name, _ in named)],
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            optimize=False,
+            verbose=False,
+        )
+        _fold(program.model)
+    return program.model, [_leaf(name, tensor) for name, tensor in named]
+
+
+class _Step(nn.Module):
+    """The step in the layout of engines, on the leaves that hold anything."""
+
+    def __init__(self, network: Separator, tree: StateSpec, leaves: list[Tensor]) -> None:
+        super().__init__()
+        self.network, self.tree = network, tree
+        # A context of no frames is a tensor of no elements: nothing to hand in or out.
+        self.empty = {i: tuple(leaf.shape) for i, leaf in enumerate(leaves) if not leaf.numel()}
+
+    def forward(self, mixture: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        given = iter(leaves)
+        complete = [
+            mixture.new_zeros(self.empty[i]) if i in self.empty else next(given)
+            for i in range(len(self.tree.names))
+        ]
+        y, following = self.network.step(mixture.transpose(1, 2), self.tree.unflatten(complete))
+        kept = [
+            leaf for i, leaf in enumerate(self.tree.flatten(following)) if i not in self.empty
+        ]
+        # A leaf that a step hands on as it is must still be an output of its own.
+        kept = [leaf.clone() if any(leaf is given for given in leaves) else leaf for leaf in kept]
+        return y.permute(0, 2, 3, 1), *kept
+
+
+def _fold(model: ir.Model) -> None:
+    """What the exporter's own optimiser does, less its rewrite rules.
+
+    Those take any number within 1e-8 of 0 for 0, and so drop the epsilon of a norm (onnxscript
+    0.7, rule "x + 0").
+    """
+    optimizer.fold_constants(model)
+    ir.passes.Sequential(
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.RemoveUnusedNodesPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
+
+
+def _leaf(name: str, tensor: Tensor) -> Leaf:
+    row = tensor[0].flatten()
+    fresh = row[0].item() if (row == row[0]).all() else row.tolist()
+    return Leaf(name, tuple(tensor.shape), str(tensor.numpy().dtype), fresh)
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801 - used like the function it extends
+    """The exporter warns of packages it would like and of its own deprecations."""
+
+    def __enter__(self):
+        self._level = logging.getLogger("torch.onnx").level
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        return entered
+
+    def __exit__(self, *exception) -> None:
+        logging.getLogger("torch.onnx").setLevel(self._level)
+        super().__exit__(*exception)

@@ -1,0 +1,87 @@
+"""What every engine is: chunk in, stems out, with a state per row of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from rtsep.errors import WrongCall
+
+Progress = Callable[[str], None]
+"""Called with a few words on what a build is doing, whenever that changes."""
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """What an engine was built for. `chunk`, `hop` and `latency` are samples at `rate` (Hz)."""
+
+    model: str
+    rate: int
+    channels: int
+    stems: tuple[str, ...]
+    primary: str
+    remainder: str
+    chunk: int
+    batch: int
+    latency: int
+    hop: int
+    precision: str
+    device: str
+    engine: str
+    digest: str
+
+    @property
+    def mixture_shape(self) -> tuple[int, int, int]:
+        return self.batch, self.channels, self.chunk
+
+    @property
+    def stems_shape(self) -> tuple[int, int, int, int]:
+        return self.batch, len(self.stems), self.channels, self.chunk
+
+
+class Engine(Protocol):
+    """One thread at a time may call it; two engines share nothing.
+
+    `process` reads `mixture` (batch, channels, chunk) and writes `stems` (batch, stems, channels,
+    chunk), float32 and C-contiguous. Stream sample `i` of the stems is sample `i - latency` of the
+    mixture, separated. Rows that are not `active` (batch,) pause: their state stays as it is, and
+    their stems are silent. `reset` makes all rows as new, or just those given.
+    """
+
+    spec: StreamSpec
+
+    def process(
+        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
+    ) -> None: ...
+
+    def reset(self, rows: Sequence[int] | None = None) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def check_buffers(spec: StreamSpec, mixture: np.ndarray, stems: np.ndarray) -> None:
+    """Raises `WrongCall` for shapes that numpy would silently stretch."""
+    if mixture.shape != spec.mixture_shape or stems.shape != spec.stems_shape:
+        raise WrongCall(
+            f"mixture {mixture.shape} and stems {stems.shape}: this engine takes "
+            f"{spec.mixture_shape} and gives {spec.stems_shape}"
+        )
+
+
+def check_rows(spec: StreamSpec, rows: Sequence[int]) -> None:
+    """Raises `WrongCall` for rows that the batch does not have."""
+    for row in rows:
+        if not 0 <= row < spec.batch:
+            raise WrongCall(f"row {row}: a batch of {spec.batch} has rows 0 to {spec.batch - 1}")
+
+
+def paused_rows(spec: StreamSpec, active: Sequence[bool] | None) -> list[int]:
+    """The rows that are not active. Raises `WrongCall` where `active` has another length."""
+    if active is None:
+        return []
+    if len(active) != spec.batch:
+        raise WrongCall(f"active has {len(active)} rows, this engine's batch has {spec.batch}")
+    return [row for row in range(spec.batch) if not active[row]]
