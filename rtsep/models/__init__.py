@@ -32,9 +32,8 @@ def create(arch: str, **params) -> Separator:
     try:
         return network(**params)
     except (TypeError, ValueError) as error:
-        raise WrongCall(
-            f"{arch}: {str(error).removeprefix(f'{network.__name__}.__init__() ')}"
-        ) from None
+        said = str(error).removeprefix(f"{network.__name__}.__init__() ")
+        raise WrongCall(f"{arch}: {said}") from None
 
 
 def shipped() -> tuple[str, ...]:

@@ -41,6 +41,8 @@ class Separator(StreamingLayer):
             raise WrongCall(f"stem {wrong[0]!r}: letters, digits, '_', '-' and spaces only")
         if channels not in (1, 2):
             raise WrongCall(f"{channels} channels: a model is mono (1) or stereo (2)")
+        if rate < 1:
+            raise WrongCall(f"rate {rate}: in samples per second, at least 1")
         self.rate, self.channels, self.stems = rate, channels, stems
         self.primary = stems[0] if primary is None else primary
         self.remainder = stems[-1] if remainder is None else remainder

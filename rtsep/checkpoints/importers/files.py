@@ -1,0 +1,69 @@
+"""Public checkpoint files and the settings beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rtsep.errors import Failure
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """A state dict and the arguments stored with it (none in most formats).
+
+    Pickled files are read with `weights_only=True`: what would need code of theirs is refused.
+    """
+    if not path.is_file():
+        raise Failure(f"can't read {path}: no such file")
+    try:
+        content = _load(path)
+    except OSError as error:
+        raise Failure(f"can't read {path}: {error.strerror or error}") from None
+    except Exception as error:
+        # Whatever a reader says about a file that is none: its first line tells it.
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise Failure(f"{path} is no checkpoint that can be read safely: {said}") from None
+    if not isinstance(content, Mapping):
+        raise Failure(f"{path} holds no state dict but a {type(content).__name__}")
+    stored = content.get("model_args", {})
+    tensors = content.get("state_dict", content)
+    if not isinstance(tensors, Mapping) or not isinstance(stored, Mapping):
+        raise Failure(f"{path}: state_dict and model_args are no dictionaries")
+    for key, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise Failure(f"{path}: {key} is no tensor, so this is no state dict")
+    if not tensors:
+        raise Failure(f"{path} holds no tensors")
+    return dict(tensors), dict(stored)
+
+
+def read_config(path: str | Path | None) -> dict:
+    """The arguments of a public class: a JSON object, or its entry `config`; {} for None."""
+    if path is None:
+        return {}
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Failure(f"can't read {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{path} is no JSON: {error}") from None
+    if isinstance(content, dict) and isinstance(content.get("config"), dict):
+        content = content["config"]
+    if not isinstance(content, dict):
+        raise Failure(f"{path} holds no JSON object with the model's arguments")
+    return content
+
+
+def _load(path: Path) -> object:
+    with path.open("rb") as file:
+        start = file.read(9)
+    # A safetensors file begins with the length of its header, and the header with a brace.
+    if start[8:] == b"{":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)

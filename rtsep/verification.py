@@ -1,0 +1,154 @@
+"""Does a model, in every engine, stream what it gives offline, and as late as it says?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtsep.engines import build, default_chunk
+from rtsep.models.base import Separator
+from rtsep.naive import twin
+
+BOUNDS = {"float64": 1e-10, "float32": 1e-5}
+_PROBE = 512
+
+
+@dataclass(frozen=True)
+class Check:
+    """An engine's stream against the offline result of the same type: maximum difference, relative.
+
+    `error` is infinite where the stream was not finite.
+    """
+
+    engine: str
+    dtype: str
+    error: float
+    bound: float
+
+    @property
+    def ok(self) -> bool:
+        return self.error <= self.bound
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All checks, and the latency in samples: derived by the model, and measured.
+
+    `measured` is the shift at which the stream equals the naive twin, which knows nothing of
+    streams; None where it does at no shift.
+    """
+
+    checks: tuple[Check, ...]
+    declared: int
+    measured: int | None
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks) and self.measured == self.declared
+
+
+def verify(
+    model: Separator,
+    engines: Sequence[str] = ("eager", "onnxruntime"),
+    *,
+    seconds: float = 2.0,
+    seed: int = 0,
+) -> Verdict:
+    """Runs every engine on the same noise, in chunks of one hop, of 4 ms, and of five hops.
+
+    Eager is checked in float64 and float32 and at random splits too, any other in float32.
+    """
+    model = model.eval()
+    random = torch.Generator().manual_seed(seed)
+    hops = max(16, round(seconds * model.rate / model.hop))
+    samples = hops * model.hop
+    # Some loud parts, some quiet: errors hide in neither.
+    swell = 0.05 + torch.sin(torch.linspace(0, 9, samples, dtype=torch.float64))[None, :, None] ** 2
+    noise = torch.randn(1, samples, model.channels, generator=random, dtype=torch.float64)
+    mixture = 0.1 * swell * noise
+
+    checks = []
+    with torch.no_grad():
+        for engine in engines:
+            for dtype in ("float64", "float32") if engine == "eager" else ("float32",):
+                checks.append(_check(model, mixture, engine, dtype, random))
+        exact = model.double()
+        stream, _ = exact.step(mixture, exact.initial(1)[0])
+        measured = _latency(stream[0], twin(exact)(mixture)[0])
+        model.float()
+    return Verdict(tuple(checks), model.latency, measured)
+
+
+def _check(
+    model: Separator, mixture: Tensor, engine: str, dtype: str, random: torch.Generator
+) -> Check:
+    model = model.to(getattr(torch, dtype))
+    x = mixture.to(getattr(torch, dtype))
+    offline = model(x)
+    streams = [_through_engine(model, x, engine, dtype, chunk) for chunk in _chunks(model)]
+    if engine == "eager":
+        streams.append(_at_random_splits(model, x, random))
+    error = max(_error(y[:, model.latency :], offline) for y in streams)
+    model.float()
+    return Check(engine, dtype, error, BOUNDS[dtype])
+
+
+def _chunks(model: Separator) -> list[int]:
+    return sorted({model.hop, default_chunk(model.hop, model.rate), 5 * model.hop})
+
+
+def _through_engine(model: Separator, x: Tensor, engine: str, dtype: str, chunk: int) -> Tensor:
+    """(1, samples, stems, channels): as many whole chunks as the mixture has."""
+    built = build(model, engine, chunk=chunk, precision=dtype)
+    try:
+        parts = []
+        for start in range(0, x.shape[1] - chunk + 1, chunk):
+            mixture = np.ascontiguousarray(x[:, start : start + chunk].transpose(1, 2).numpy())
+            stems = np.empty(built.spec.stems_shape, mixture.dtype)
+            built.process(mixture, stems)
+            parts.append(torch.from_numpy(stems).permute(0, 3, 1, 2))
+    finally:
+        built.close()
+    return torch.cat(parts, 1)
+
+
+def _at_random_splits(model: Separator, x: Tensor, random: torch.Generator) -> Tensor:
+    state, parts = model.initial(1)[0], []
+    for start, stop in _splits(x.shape[1] // model.hop, random):
+        y, state = model.step(x[:, start * model.hop : stop * model.hop], state)
+        parts.append(y)
+    return torch.cat(parts, 1)
+
+
+def _splits(hops: int, random: torch.Generator) -> Iterator[tuple[int, int]]:
+    start = 0
+    while start < hops:
+        stop = min(hops, start + int(torch.randint(1, 9, (), generator=random)))
+        yield start, stop
+        start = stop
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    """Over what both have, relative to the largest value expected."""
+    n = min(found.shape[1], expected.shape[1])
+    if not torch.isfinite(found).all():
+        return float("inf")
+    largest = max(float(expected[:, :n].abs().max()), 1e-30)
+    return float((found[:, :n] - expected[:, :n]).abs().max()) / largest
+
+
+def _latency(stream: Tensor, public: Tensor) -> int | None:
+    """The shift at which the stream (samples, stems, channels) equals the public form."""
+    middle = public.shape[0] // 2
+    probe = public[middle : middle + _PROBE].flatten()
+    width = probe.numel() // public[0].numel()
+    windows = stream[middle:].flatten(1).unfold(0, width, 1).transpose(1, 2).flatten(1)
+    shift = int((windows - probe).abs().amax(1).argmin())
+    n = public.shape[0] - shift
+    off = _error(stream[None, shift:], public[None, :n])
+    # A twin in float64 rounds otherwise than the model, whose windows were stored in float32.
+    return shift if off <= 1e-6 and probe.any() else None
