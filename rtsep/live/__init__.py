@@ -1,0 +1,1 @@
+"""The live path: one shared-memory block, a compiled callback, a worker process, and readers."""

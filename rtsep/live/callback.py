@@ -1,0 +1,279 @@
+"""The audio callback, compiled: what the device (or the simulated clock) calls for every block.
+
+It has PortAudio's C signature; its user data is the block's address. A block of n frames that
+begins at clock time c is taken into the capture ring, the worker is woken, and what goes out are
+the sounds of the times c − latency and on:
+
+    mix   dry + wet · Σ (gain − 1) · stem        all gains 1: the dry sound, bit for bit
+    stem  gain · stem                            an output that a stem is routed to
+
+Where stems are missing, `fade.py` leads the corrections (the sum above) to nothing, so that dry
+goes on alone, or the whole mix to silence. No call here allocates, locks, or enters Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from numba import carray, cfunc, njit, types
+
+from rtsep.live import layout as at
+from rtsep.live.fade import POSITION, advance, turn, weights
+from rtsep.live.histogram import count
+from rtsep.live.layout import (
+    ACTIVE,
+    BAD_INPUT,
+    BLOCK,
+    BYPASS,
+    CALLBACK_HISTOGRAM,
+    CALLBACK_MAX,
+    CALLBACKS,
+    CAPACITY,
+    CAPTURE,
+    CHANNELS,
+    DATA,
+    FADE,
+    FADE_STATE,
+    FALL,
+    FINISH,
+    GAIN,
+    HISTORY,
+    IN_CHANNEL,
+    INPUTS,
+    LAST_ACTIVE,
+    LAST_MISS,
+    LATENCY,
+    MISSES,
+    MIX,
+    MUTE,
+    ON_MISS,
+    OUT_BUS,
+    OUT_CHANNEL,
+    OUTPUTS,
+    PATIENCE,
+    PLAYED,
+    RAMP_LEFT,
+    RAMP_STEP,
+    RAMP_TARGET,
+    RAMP_VALUE,
+    SCRATCH,
+    SILENCE,
+    SOLO,
+    STEM,
+    STEMS,
+    STEMS_A,
+    STEMS_B,
+    STOP,
+    VALID,
+    WAKE,
+    WET,
+    WORKER,
+    XRUNS,
+)
+from rtsep.live.native import address_of, nap, now, post
+from rtsep.live.ring import load, overrun, publish, reserve, set_flags, worst_flag, written
+
+_ULONG = types.uint64 if ctypes.sizeof(ctypes.c_ulong) == 8 else types.uint32
+_SIGNATURE = types.int32(
+    types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr
+)
+# The same signature for ctypes: in, out, frames, time, flags, user data.
+PROTOTYPE = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_void_p,
+)
+CONTINUE, COMPLETE = 0, 1
+_XRUN = 0b1111  # PortAudio's four flags for lost or late buffers, without "priming"
+_WORDS = 1 << 40  # more than any block holds: views of it are never bounds-checked
+
+
+@njit(nogil=True, cache=True)
+def _capture(h, f32, u8, source, n, silent):
+    """Takes the device's n frames into the capture ring; the clock time of the first."""
+    inputs, channels = h[INPUTS], h[CHANNELS]
+    capacity, data = h[CAPTURE + CAPACITY], h[CAPTURE + DATA]
+    clock = reserve(h, CAPTURE, n)
+    for i in range(n):
+        to = data + ((clock + i) & (capacity - 1)) * channels
+        for k in range(channels):
+            value = np.float32(0)
+            if not silent:
+                value = source[i * inputs + h[IN_CHANNEL + k]]
+                if value - value != 0:  # NaN or infinity
+                    value = np.float32(0)
+                    h[BAD_INPUT] += 1
+            f32[to + k] = value
+    set_flags(h, u8, CAPTURE, clock, n, VALID)
+    publish(h, CAPTURE, clock + n)
+    return clock
+
+
+@njit(nogil=True, cache=True)
+def _aim(h, x):
+    """Looks at the controls, and starts a ramp towards what has changed."""
+    stems = h[STEMS]
+    soloed = False
+    for k in range(stems):
+        soloed |= x[SOLO + k] != 0
+    for k in range(stems + 1):
+        if k == stems:
+            target = 0.0 if x[BYPASS] != 0 else x[WET]
+        elif x[MUTE + k] != 0 or (soloed and x[SOLO + k] == 0):
+            target = 0.0
+        else:
+            target = x[GAIN + k]
+        if target != x[RAMP_TARGET + k]:
+            x[RAMP_TARGET + k] = target
+            x[RAMP_STEP + k] = (target - x[RAMP_VALUE + k]) / h[FADE]
+            h[RAMP_LEFT + k] = h[FADE]
+
+
+@njit(nogil=True, cache=True)
+def _ramp(h, x):
+    """One sample further on all ramps."""
+    for k in range(h[STEMS] + 1):
+        left = h[RAMP_LEFT + k]
+        if left > 0:
+            h[RAMP_LEFT + k] = left - 1
+            x[RAMP_VALUE + k] += x[RAMP_STEP + k]
+            if left == 1:
+                x[RAMP_VALUE + k] = x[RAMP_TARGET + k]
+
+
+@njit(nogil=True, cache=True)
+def _there(h, ring, end):
+    return end <= 0 or written(h, ring) >= end
+
+
+@njit(nogil=True, cache=True)
+def _wait(h, ring, end):
+    """On a clock that can wait: until the stems are there, or it makes no sense any more."""
+    scratch = h[SCRATCH : SCRATCH + 2]
+    until = now(scratch) + load(h, PATIENCE) * 1_000_000
+    while not _there(h, ring, end) and now(scratch) < until:
+        if load(h, WORKER) == at.DEAD or load(h, STOP) or load(h, FINISH):
+            return
+        nap(scratch)
+
+
+@njit(nogil=True, cache=True)
+def _cause(h, u8, ring, start, n, flags):
+    """Why these stems can't be played: a cause's number, or −1 where they can."""
+    end = start + n
+    if end <= 0:
+        return -1
+    if written(h, ring) >= end:
+        # The worker is at most at the clock, and the ring holds several times the latency:
+        # what is there now stays until this call is over, so that it can be read in place.
+        if overrun(h, ring, max(start, 0)):
+            return at.WORKER_JUMPED
+        flag = worst_flag(h, u8, ring, start, n)
+        if flag == VALID:
+            return -1
+        return at.WORKER_JUMPED if flag == at.JUMPED else at.INVALID_SOUND
+    if load(h, WORKER) == at.DEAD:
+        return at.WORKER_DEAD
+    if n > h[BLOCK]:
+        return at.GROWN
+    return at.XRUN if flags & _XRUN else at.LATE
+
+
+@njit(nogil=True, cache=True)
+def _mix(h, x, f32, ring, start, out, n, present):
+    """Fills `out` with n frames of what is heard of the times from `start` on."""
+    channels, outputs, stems = h[CHANNELS], h[OUTPUTS], h[STEMS]
+    length = h[FADE]
+    fall = f32[h[FALL] : h[FALL] + length]
+    silence = h[ON_MISS] == SILENCE
+    dry_mask, dry_data = h[CAPTURE + CAPACITY] - 1, h[CAPTURE + DATA]
+    mask, data, width = h[ring + CAPACITY] - 1, h[ring + DATA], stems * channels
+    for i in range(n):
+        t = start + i
+        _ramp(h, x)
+        signal, tail, behind = weights(h, FADE_STATE, fall)
+        whole = signal == 1 and tail == 0
+        here = h[FADE_STATE + POSITION] % (2 * length)
+        wet = x[RAMP_VALUE + stems]
+        for o in range(outputs):
+            bus, c = h[OUT_BUS + o], h[OUT_CHANNEL + o]
+            dry = 0.0
+            corrections = 0.0  # what fades
+            if t >= 0 and bus == MIX:
+                dry = np.float64(f32[dry_data + (t & dry_mask) * channels + c])
+            if t >= 0 and present:
+                stem = data + (t & mask) * width + c
+                if bus == MIX:
+                    for k in range(stems):
+                        gain = x[RAMP_VALUE + k]
+                        corrections += (gain - 1) * f32[stem + k * channels]
+                    corrections *= wet
+                elif bus >= STEM:
+                    k = bus - STEM
+                    corrections = x[RAMP_VALUE + k] * f32[stem + k * channels]
+            if silence:
+                corrections, dry = corrections + dry, 0.0
+            if not whole:
+                old = f32[h[HISTORY] + behind * outputs + o]
+                corrections = corrections * signal + old * tail
+            f32[h[HISTORY] + here * outputs + o] = corrections
+            out[i * outputs + o] = dry + corrections
+        advance(h, FADE_STATE, length)
+
+
+@njit(nogil=True, cache=True)
+def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
+    clock = _capture(h, f32, u8, source, n, silent)
+    post(h[WAKE])
+    start = clock - h[LATENCY]
+    active = load(h, ACTIVE)
+    ring = STEMS_A if active == 0 else STEMS_B
+    if load(h, PATIENCE):
+        _wait(h, ring, start + n)
+    cause = _cause(h, u8, ring, start, n, flags)
+    present = cause < 0
+    if not present:
+        h[MISSES + cause] += 1
+        h[LAST_MISS] = clock
+    turn(h, FADE_STATE, present, active != h[LAST_ACTIVE])
+    h[LAST_ACTIVE] = active
+    _aim(h, x)
+    if not deaf:
+        _mix(h, x, f32, ring, start, out, n, present)
+    reserve(h, PLAYED, n)
+    set_flags(h, u8, PLAYED, clock, n, 1 + active if present else 0)
+    publish(h, PLAYED, clock + n)
+    if flags & _XRUN:
+        h[XRUNS] += 1
+
+
+@cfunc(_SIGNATURE, cache=True)
+def callback(source, out, frames, info, flags, user):
+    h = carray(user, (_WORDS,), np.int64)
+    scratch = h[SCRATCH : SCRATCH + 2]
+    began = now(scratch)
+    x = carray(user, (_WORDS,), np.float64)
+    f32 = carray(user, (2 * _WORDS,), np.float32)
+    u8 = carray(user, (8 * _WORDS,), np.uint8)
+    n = np.int64(frames)
+    silent, deaf = address_of(source) == 0, address_of(out) == 0
+    samples = carray(source, (n * h[INPUTS],), np.float32)
+    to = carray(out, (n * h[OUTPUTS],), np.float32)
+    _block(h, x, f32, u8, samples, to, n, np.int64(flags), silent, deaf)
+    took = now(scratch) - began
+    count(h, CALLBACK_HISTOGRAM, took)
+    h[CALLBACK_MAX] = max(h[CALLBACK_MAX], took)
+    h[CALLBACKS] += 1
+    return np.int32(COMPLETE if load(h, FINISH) else CONTINUE)
+
+
+def bound():
+    """The callback for ctypes: `bound()(in, out, frames, None, flags, block.address)`."""
+    return PROTOTYPE(callback.address)
+
+

@@ -1,0 +1,123 @@
+"""What compiled code needs of the machine: ordered memory access, a clock, a wake-up by address.
+
+Everything here is called from numba's compiled code, never from Python: no call allocates, locks
+or can raise. Addresses are int64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+_INT64 = ir.IntType(64)
+
+
+@intrinsic
+def fence(context):
+    """No access before it is seen after one behind it, by any core (ARM needs this said)."""
+
+    def code(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(), code
+
+
+@intrinsic
+def load_acquire(context, address):
+    """The int64 at `address`; nothing that follows is read before it."""
+
+    def code(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], _INT64.as_pointer())
+        return builder.load_atomic(pointer, "acquire", 8)
+
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def store_release(context, address, value):
+    """Puts an int64 at `address`; whoever sees it sees all that was written before."""
+
+    def code(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], _INT64.as_pointer())
+        builder.store_atomic(args[1], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64), code
+
+
+@intrinsic
+def address_of(context, pointer):
+    """A C pointer as a number."""
+
+    def code(context, builder, signature, args):
+        return builder.ptrtoint(args[0], _INT64)
+
+    return types.int64(types.voidptr), code
+
+
+@intrinsic
+def pointer_to(context, address):
+    """A number as a C pointer."""
+
+    def code(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), code
+
+
+if sys.platform == "win32":
+    _counter = types.ExternalFunction("QueryPerformanceCounter", types.int32(types.voidptr))
+    _release = types.ExternalFunction(
+        "ReleaseSemaphore", types.int32(types.voidptr, types.int32, types.voidptr)
+    )
+    _sleep = types.ExternalFunction("Sleep", types.void(types.uint32))
+    _frequency = ctypes.c_int64()
+    ctypes.windll.kernel32.QueryPerformanceFrequency(ctypes.byref(_frequency))
+    _TICKS = _frequency.value
+
+    @njit(nogil=True, cache=True)
+    def now(scratch):
+        """Monotonic time in ns; `scratch` is an int64 array of at least 2."""
+        _counter(pointer_to(scratch.ctypes.data))
+        whole, rest = divmod(scratch[0], _TICKS)
+        return whole * 1_000_000_000 + rest * 1_000_000_000 // _TICKS
+
+    @njit(nogil=True, cache=True)
+    def post(address):
+        """Wakes whoever waits on the semaphore at this address (or with this handle)."""
+        _release(pointer_to(address), 1, pointer_to(0))
+
+    @njit(nogil=True, cache=True)
+    def nap(scratch):
+        """Sleeps as shortly as the machine can."""
+        _sleep(1)
+
+else:
+    _MONOTONIC = 6 if sys.platform == "darwin" else 1
+    _clock_gettime = types.ExternalFunction(
+        "clock_gettime", types.int32(types.int32, types.voidptr)
+    )
+    _nanosleep = types.ExternalFunction("nanosleep", types.int32(types.voidptr, types.voidptr))
+    _sem_post = types.ExternalFunction("sem_post", types.int32(types.voidptr))
+
+    @njit(nogil=True, cache=True)
+    def now(scratch):
+        """Monotonic time in ns; `scratch` is an int64 array of at least 2."""
+        _clock_gettime(_MONOTONIC, pointer_to(scratch.ctypes.data))
+        return scratch[0] * 1_000_000_000 + scratch[1]
+
+    @njit(nogil=True, cache=True)
+    def post(address):
+        """Wakes whoever waits on the semaphore at this address (or with this handle)."""
+        _sem_post(pointer_to(address))
+
+    @njit(nogil=True, cache=True)
+    def nap(scratch):
+        """Sleeps as shortly as the machine can."""
+        scratch[0], scratch[1] = 0, 20_000
+        _nanosleep(pointer_to(scratch.ctypes.data), pointer_to(0))

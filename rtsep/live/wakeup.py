@@ -1,0 +1,121 @@
+"""How the callback wakes the worker: a semaphore that it posts by address.
+
+On Linux it lies in the shared block itself. Elsewhere a process-shared semaphore in memory does
+not exist, and a named one is opened on both sides; its address (macOS) or handle (Windows) is put
+where the callback finds it. Only the parent, in whose process the callback runs, calls `create`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+
+from rtsep.errors import Failure
+from rtsep.live.layout import SEMAPHORE, WAKE, Block
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+
+
+class _Shared:
+    """Linux: a sem_t in the block."""
+
+    def __init__(self, block: Block, create: bool):
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._semaphore = ctypes.c_void_p(block.address + SEMAPHORE)
+        self.handle = self._semaphore.value
+        if create and self._libc.sem_init(self._semaphore, 1, 0):
+            raise Failure("this system has no process-shared semaphores")
+
+    def wait(self, seconds: float) -> bool:
+        end = time.clock_gettime_ns(time.CLOCK_REALTIME) + int(seconds * 1e9)
+        until = _Timespec(*divmod(end, 1_000_000_000))
+        return self._libc.sem_timedwait(self._semaphore, ctypes.byref(until)) == 0
+
+    def post(self) -> None:
+        self._libc.sem_post(self._semaphore)
+
+    def close(self) -> None:
+        pass  # it goes with the block
+
+
+class _Named:
+    """macOS: a named semaphore. It has no wait with a time-out: a thread posts every 0.1 s."""
+
+    def __init__(self, block: Block, create: bool):
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.sem_open.restype = ctypes.c_void_p
+        name = ("/" + block.name.strip("/"))[:28].encode() + b".w"
+        if create:
+            self._libc.sem_unlink(name)
+            self.handle = self._libc.sem_open(name, 0x200, ctypes.c_uint(0o600), ctypes.c_uint(0))
+        else:
+            self.handle = self._libc.sem_open(name, 0)
+        if self.handle in (None, ctypes.c_void_p(-1).value):
+            raise Failure("no semaphore to wake the worker with")
+        self._semaphore, self._name, self._create = ctypes.c_void_p(self.handle), name, create
+        self._closed = threading.Event()
+        if not create:
+            threading.Thread(target=self._tick, daemon=True).start()
+
+    def _tick(self) -> None:
+        while not self._closed.wait(0.1):
+            self.post()
+
+    def wait(self, seconds: float) -> bool:
+        return self._libc.sem_wait(self._semaphore) == 0
+
+    def post(self) -> None:
+        self._libc.sem_post(self._semaphore)
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._create:
+            self._libc.sem_unlink(self._name)
+
+
+class _Handle:
+    """Windows: a named semaphore object."""
+
+    def __init__(self, block: Block, create: bool):
+        self._kernel = ctypes.windll.kernel32
+        self._kernel.CreateSemaphoreW.restype = ctypes.c_void_p
+        name = f"Local\\{block.name}.w"
+        self.handle = self._kernel.CreateSemaphoreW(None, 0, 1 << 30, name)
+        if not self.handle:
+            raise Failure("no semaphore to wake the worker with")
+
+    def wait(self, seconds: float) -> bool:
+        handle = ctypes.c_void_p(self.handle)
+        return self._kernel.WaitForSingleObject(handle, int(seconds * 1000)) == 0
+
+    def post(self) -> None:
+        self._kernel.ReleaseSemaphore(ctypes.c_void_p(self.handle), 1, None)
+
+    def close(self) -> None:
+        self._kernel.CloseHandle(ctypes.c_void_p(self.handle))
+
+
+_KINDS = {"linux": _Shared, "darwin": _Named, "win32": _Handle}
+
+
+class Wakeup:
+    """`wait` in the worker, `post` from anywhere; the callback posts by the block's address."""
+
+    def __init__(self, block: Block, create: bool = False):
+        self._it = _KINDS.get(sys.platform, _Shared)(block, create)
+        if create:
+            block.i64[WAKE] = self._it.handle
+
+    def wait(self, seconds: float) -> bool:
+        """Until somebody posts: True; or for about so long: False."""
+        return self._it.wait(seconds)
+
+    def post(self) -> None:
+        self._it.post()
+
+    def close(self) -> None:
+        self._it.close()
