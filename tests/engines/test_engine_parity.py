@@ -1,0 +1,123 @@
+"""Every engine against the reference, and every engine's rows against themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from engine_models import make, run, sound
+
+from rtsep import engines
+
+SECONDS = 10
+ENGINES = [name for name in engines.available() if name != "eager"]
+CASES = [
+    ("plain", 64, 1),
+    ("plain", 1024, 1),
+    ("masked", 192, 1),
+    ("stereo", 128, 2),
+    ("context", 64, 1),
+]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    if reason := engines.available()[request.param]:
+        pytest.skip(reason)
+    return request.param
+
+
+@pytest.mark.parametrize(("name", "chunk", "batch"), CASES)
+def test_equals_eager(engine, name, chunk, batch):
+    model = make(name)
+    mixture = sound((batch, model.channels, SECONDS * model.rate))
+    built, reference = (
+        engines.build(model, e, chunk=chunk, batch=batch) for e in (engine, "eager")
+    )
+    stems, expected = run(built, mixture), run(reference, mixture)
+    assert np.isfinite(expected).all()
+    assert expected.shape[-1] >= SECONDS * model.rate - chunk
+    assert np.abs(stems - expected).max() <= 1e-5 * np.abs(expected).max()
+    # And again after a reset, to the bit: nothing of the first run is left.
+    built.reset()
+    half = mixture[..., : mixture.shape[-1] // 4]
+    again = run(built, half)
+    assert np.array_equal(again, stems[..., : again.shape[-1]])
+
+
+@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+def test_eager_equals_the_whole_signal_at_once(engine):
+    model = make("masked")
+    mixture = sound((1, 1, 192 * 40))
+    stems = run(engines.build(model, engine, chunk=192), mixture)
+    import torch
+
+    whole = model.separate(torch.from_numpy(mixture)).numpy()
+    late = model.latency
+    assert late > 0
+    aligned = stems[..., late:]
+    assert np.abs(aligned - whole[..., : -late or None]).max() <= 1e-5 * np.abs(whole).max()
+    assert not stems[..., :late].any()
+
+
+@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+def test_rows_reset_and_pause_alone(engine):
+    model = make("masked")
+    chunk, steps = 192, 60
+    mixture = sound((3, 1, chunk * steps), seed=5)
+    built = engines.build(model, engine, chunk=chunk, batch=3)
+    undisturbed = run(built, mixture)
+
+    def cut(first, last):
+        return mixture[..., first * chunk : last * chunk]
+
+    # Row 1 starts anew at step 17, row 2 pauses from step 20 to 33; row 0 must not notice.
+    built.reset()
+    before = run(built, cut(0, 17))
+    built.reset([1])
+    between = run(built, cut(17, 20))
+    paused = run(built, cut(20, 33), active=lambda index: [True, True, False])
+    after = run(built, cut(33, 60))
+    disturbed = np.concatenate([before, between, paused, after], -1)
+    assert np.array_equal(disturbed[0], undisturbed[0])
+    assert not paused[2].any()
+
+    built.reset()
+    anew = run(built, cut(17, 60))
+    assert np.array_equal(disturbed[1][..., 17 * chunk :], anew[1])
+
+    built.reset()
+    spliced = run(built, np.concatenate([cut(0, 20), cut(33, 60)], -1))
+    assert np.array_equal(disturbed[2][..., 33 * chunk :], spliced[2][..., 20 * chunk :])
+
+
+@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+def test_all_rows_paused_is_silence_and_no_time(engine):
+    built = engines.build(make(), engine, chunk=64)
+    mixture = sound((1, 1, 64 * 80))
+    expected = run(built, mixture)
+    built.reset()
+    first = run(built, mixture[..., : 64 * 50])
+    assert not run(built, mixture[..., : 64 * 7], active=lambda index: [False]).any()
+    rest = run(built, mixture[..., 64 * 50 :])
+    assert np.array_equal(np.concatenate([first, rest], -1), expected)
+
+
+@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+def test_two_engines_share_nothing(engine):
+    model = make()
+    one, other = (engines.build(model, engine, chunk=64) for _ in range(2))
+    mixture = sound((1, 1, 64 * 60), seed=1)
+    expected = run(one, mixture)
+    one.reset()
+    outputs = []
+    for index in range(60):
+        outputs.append(run(one, mixture[..., index * 64 : (index + 1) * 64]))
+        run(other, sound((1, 1, 64), seed=index + 100))
+        if index % 9 == 0:
+            other.reset()
+    other.close()
+    assert np.array_equal(np.concatenate(outputs, -1), expected)
+    # Nor with the model they were made of.
+    model.network.layers[0].weight.data.zero_()
+    one.reset()
+    assert np.array_equal(run(one, mixture), expected)
