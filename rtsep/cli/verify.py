@@ -20,10 +20,9 @@ def command(
 
     Ends with exit code 1 where a check fails.
     """
-    from rtsep.checkpoints import load
     from rtsep.verification import verify
 
-    verdict = verify(load(model), _engines(engine))
+    verdict = verify(model, _engines(engine))
     if as_json:
         _print_json(verdict)
     else:
