@@ -157,7 +157,7 @@ def _wait(h, ring, end):
     scratch = h[SCRATCH : SCRATCH + 2]
     until = now(scratch) + load(h, PATIENCE) * 1_000_000
     while not _there(h, ring, end) and now(scratch) < until:
-        if load(h, WORKER) == at.DEAD or load(h, STOP) or load(h, FINISH):
+        if load(h, WORKER) == at.DEAD or load(h, STOP):
             return
         nap(scratch)
 

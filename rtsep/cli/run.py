@@ -1,0 +1,259 @@
+"""`rtsep run`: separates sound as it comes, and plays what is asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    model: Annotated[str, typer.Option(help="A model's name, or a checkpoint file.")] = (
+        "convtasnet"
+    ),
+    source: Annotated[
+        str | None, typer.Option("--input", help="A file, or `demo`.", metavar="FILE|demo")
+    ] = None,
+    output: Annotated[
+        str, typer.Option(help="Where it is heard: a WAV file, or `none`.", metavar="none|FILE.wav")
+    ] = "none",
+    clock: Annotated[
+        str,
+        typer.Option(
+            help="`paced`: in real time. `free`: as fast as it goes, never missing.",
+            metavar="paced|free",
+        ),
+    ] = "paced",
+    engine: Annotated[str, typer.Option(help="What computes the steps.")] = "auto",
+    chunk: Annotated[
+        int | None,
+        typer.Option(help="Samples per step, at the model's rate: a multiple of its hop."),
+    ] = None,
+    block: Annotated[int, typer.Option(help="Samples per callback, at the run's rate.")] = 64,
+    queue: Annotated[
+        int | None,
+        typer.Option(help="Samples that the worker has in hand: a multiple of the block."),
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option(help="Hz of the run. Default: the file's.", metavar="HZ")
+    ] = None,
+    gain: Annotated[
+        list[str] | None, typer.Option(help="A stem's gain, as voice=-6dB.", metavar="STEM=DB")
+    ] = None,
+    solo: Annotated[
+        list[str] | None, typer.Option(help="Hear this stem only (several add up).", metavar="STEM")
+    ] = None,
+    mute: Annotated[
+        list[str] | None, typer.Option(help="Don't hear this stem.", metavar="STEM")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="End after so many seconds of input.", metavar="S")
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Write DIR/STEM.wav and DIR/mix.wav, before gains.", metavar="DIR"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace files that are there already.")
+    ] = False,
+    on_miss: Annotated[
+        str,
+        typer.Option(help="What is heard when a step is late.", metavar="dry|silence"),
+    ] = "dry",
+    strict: Annotated[
+        bool, typer.Option(help="End with exit code 1 if there was any miss.")
+    ] = False,
+    factory: Annotated[str | None, typer.Option(hidden=True)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Separate live: constant latency, printed before it begins."""
+    from rtsep.errors import WrongCall
+    from rtsep.live.feeds import FileSink, FileSource
+    from rtsep.live.session import Options, Session, seconds_since_process_start
+
+    _one_of("--clock", clock, ("paced", "free"))
+    _one_of("--on-miss", on_miss, ("dry", "silence"))
+    if rate is not None and not 4000 <= rate <= 384_000:
+        raise WrongCall(f"--rate {rate}: between 4000 and 384000 Hz")
+    if not 1 <= block <= 16384:
+        raise WrongCall(f"--block {block}: between 1 and 16384 samples")
+    if duration is not None and not 0 < duration < math.inf:
+        raise WrongCall(f"--duration {duration:g}: more than 0 seconds")
+    gains = dict(_gain(text) for text in gain or [])
+
+    say = (lambda text: None) if as_json else print
+    path = _input(source, say)
+    feed, sink = FileSource(path, rate), None
+    try:
+        if feed.rate != feed.file_rate:
+            say(f"{path}: {feed.file_rate} Hz, resampled beforehand to {feed.rate} Hz")
+        if output != "none":
+            if Path(output).suffix.lower() != ".wav":
+                raise WrongCall(f"--output {output}: a file that ends in .wav, or none")
+            sink = FileSink(output, feed.rate, feed.channels, overwrite)
+        options = Options(
+            model=model,
+            engine=engine,
+            chunk=chunk,
+            blocks=block,
+            queue=queue,
+            paced=clock == "paced",
+            gains=gains,
+            solo=tuple(solo or ()),
+            mute=tuple(mute or ()),
+            on_miss=on_miss,
+            limit=None if duration is None else max(1, round(duration * feed.rate)),
+            record=record,
+            overwrite=overwrite,
+            factory=factory,
+        )
+        # What builds an engine for the first time says so; that is no part of the JSON.
+        progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
+        session = Session(feed, sink, feed.rate, feed.channels, options, progress)
+    except BaseException:
+        for end in (feed, sink):
+            if end is not None:
+                end.close()
+        raise
+    with session:
+        say(_heading(session, clock))
+        say(_table(session.latency))
+        session.start()
+        begun = seconds_since_process_start()
+        say(f"worker: {session.granted}")
+        interrupted = _watch(session, show=not as_json)
+        summary = session.finish() | {"interrupted": interrupted, "start_s": begun}
+    if sink is not None:
+        summary["files"] = [*summary["files"], output]
+    print(json.dumps(summary, indent=2)) if as_json else print(_end(summary))
+    for error in summary["errors"]:
+        print(f"rtsep: {error}", file=sys.stderr)
+    missed = strict and summary["misses"]["total"]
+    if missed:
+        print(f"rtsep: --strict: {missed} misses", file=sys.stderr)
+    return 1 if summary["errors"] or missed else 0
+
+
+def _input(source: str | None, say) -> Path:
+    from rtsep import demo
+
+    if source is None:
+        say("no input named: playing the demo")
+    elif source != "demo":
+        return Path(source)
+    return demo.path()
+
+
+def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
+    from rtsep.errors import WrongCall
+
+    if value not in accepted:
+        raise WrongCall(f"{option} {value}: {' or '.join(accepted)}")
+
+
+def _gain(text: str) -> tuple[str, float]:
+    """(stem, factor) from STEM=DB; "dB" may be left out, -inf is silence."""
+    from rtsep.errors import WrongCall
+
+    name, equals, value = text.partition("=")
+    value = value.strip().lower().removesuffix("db")
+    try:
+        decibels = float(value)
+        if not equals or math.isnan(decibels) or decibels > 40:
+            raise ValueError
+    except ValueError:
+        raise WrongCall(f"--gain {text}: STEM=GAIN, as voice=-6dB (at most 40 dB)") from None
+    return name.strip(), 10 ** (decibels / 20)
+
+
+def _heading(session, clock: str) -> str:
+    info = session.info
+    heard = []
+    for name, (gain, mute, solo) in session.gains.items():
+        if mute or (not solo and any(s for _, _, s in session.gains.values())):
+            heard.append(f"{name} off")
+        else:
+            level = f"{20 * math.log10(gain):+.1f} dB" if gain else "off"
+            heard.append(f"{name} {level}{' solo' if solo else ''}")
+    o = session.options
+    primary = "" if o.gains or o.solo or o.mute else " (nothing asked for: the primary stem)"
+    return (
+        f"{info['model']} on {info['engine']}, chunks of {info['chunk']} samples at "
+        f"{info['model_rate']} Hz; {session.rate} Hz, {session.channels} channels, blocks of "
+        f"{session.latency.block}, {clock} clock\nheard: {', '.join(heard)}{primary}"
+    )
+
+
+def _table(latency) -> str:
+    lines = ["latency         samples        ms"]
+    for name, value in latency.parts().items():
+        if name == "internal":
+            lines.append("-" * len(lines[0]))
+        number = f"{int(value)}" if value == int(value) else f"{float(value):.2f}"
+        lines.append(
+            f"{name.replace('_', ' '):12s} {number:>10s} {latency.milliseconds(value):9.2f}"
+        )
+    deadline = f"{latency.deadline} samples, {latency.milliseconds(latency.deadline):.2f} ms"
+    return "\n".join([*lines, f"the worker's deadline: {deadline}"])
+
+
+def _watch(session, show: bool) -> bool:
+    """Shows the status line until the run is over; whether Ctrl-C ended it."""
+    terminal = show and sys.stdout.isatty()
+    told = False
+    interrupted = False
+    try:
+        while not session.join(0.2):
+            if terminal:
+                width = os.get_terminal_size().columns - 1
+                print(f"\r\x1b[K{_line(session)[:width]}", end="", flush=True)
+            if session.worker_died and not told:
+                told = True
+                newline = "\n" if terminal else ""
+                print(
+                    f"{newline}rtsep: {session.process.last_words}; the sound goes on dry",
+                    file=sys.stderr,
+                )
+    except KeyboardInterrupt:
+        interrupted = True
+    if show:
+        print(f"\r\x1b[K{_line(session)}" if terminal else _line(session))
+    return interrupted
+
+
+def _line(session) -> str:
+    """The status line."""
+    status = session.status
+    steps = status.steps()
+    deadline = session.latency.milliseconds(session.latency.deadline)
+    levels = "  ".join(
+        f"{name} {level:.0f} dB" for name, level in zip(session.stems, status.levels(), strict=True)
+    )
+    return (
+        f"{session.clock.samples / session.rate:7.1f} s  step p50 {steps['p50']:.2f} p99 "
+        f"{steps['p99']:.2f} of {deadline:.2f} ms  misses {sum(status.misses().values())}  {levels}"
+    )
+
+
+def _end(summary: dict) -> str:
+    steps, misses = summary["step_ms"], summary["misses"]
+    causes = ", ".join(f"{cause} {n}" for cause, n in misses["causes"].items())
+    lines = [
+        f"{summary['seconds']:.2f} s of sound, real-time factor {summary['rtf']:.3f}"
+        + (", ended by Ctrl-C" if summary["interrupted"] else ""),
+        f"steps: p50 {steps['p50']:.3f}, p99 {steps['p99']:.3f}, p99.9 {steps['p999']:.3f}, "
+        f"max {steps['max']:.3f} ms",
+        f"misses: {misses['total']}" + (f" ({causes})" if causes else ""),
+    ]
+    if summary["clock_stalls"]:
+        lines.append(f"the simulated clock was held up {summary['clock_stalls']} times")
+    if summary["bad_input"]:
+        lines.append(f"{summary['bad_input']} samples at the input were no numbers: silenced")
+    if summary["resets"]:
+        lines.append(f"the network's output was no number {summary['resets']} times: reset")
+    return "\n".join(lines + [f"wrote {file}" for file in summary["files"]])

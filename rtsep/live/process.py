@@ -1,0 +1,114 @@
+"""The worker's process, seen from the session: started, talked to, watched, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+from rtsep.errors import Failure, WrongCall
+from rtsep.live.layout import DEAD, RUNNING, STOP, WORKER, Block
+
+# One thread: a pool would only make the step's time less certain.
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class WorkerProcess:
+    """`job` is what `worker.build` takes. Messages are described in `worker.py`."""
+
+    def __init__(self, job: dict):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rtsep.live.worker", json.dumps(job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
+            # Ctrl-C in the terminal is for the session alone.
+            start_new_session=True,
+        )
+        self._messages: queue.Queue[dict] = queue.Queue()
+        self._block: Block | None = None
+        self._ending = False
+        self.last_words: str | None = None  # what it said before it died
+        self._thread = threading.Thread(target=self._listen, name="worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def dead(self) -> bool:
+        return self._process.poll() is not None
+
+    def ready(self, progress: Callable[[str], None]) -> dict:
+        """Waits until the engine is built; what it will run. Raises what went wrong."""
+        while "ready" not in (message := self._next()):
+            progress(message["progress"])
+        return message["ready"]
+
+    def rebuffer(self, block: int) -> int:
+        """What rebuffering costs with blocks of this size, in samples."""
+        self._say(rebuffer=block)
+        return self._next()["rebuffer"]
+
+    def run(self, block: Block) -> str:
+        """Sets it to work; what real-time set-up it was granted."""
+        self._say(run=block.name)
+        granted = self._next()["running"]
+        self._block = block
+        block.i64[WORKER] = DEAD if self.dead else RUNNING
+        return granted
+
+    def stop(self) -> None:
+        """Ends it, if need be the hard way."""
+        self._ending = True
+        if self._block is not None:
+            self._block.i64[STOP] = 1
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._thread.join()
+        self._block = None
+
+    def _say(self, **message) -> None:
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it is dead: the next message says so
+
+    def _next(self) -> dict:
+        message = self._messages.get()
+        if "error" in message:
+            raise (WrongCall if message["code"] == WrongCall.exit_code else Failure)(
+                message["error"]
+            )
+        return message
+
+    def _listen(self) -> None:
+        """Passes messages on until the worker's output closes, which is when it has died."""
+        for line in self._process.stdout:
+            message = json.loads(line)
+            self.last_words = message.get("error", self.last_words)
+            self._messages.put(message)
+        code = self._process.wait()
+        words = self.last_words or f"the worker ended unexpectedly ({_reason(code)})"
+        self.last_words = words
+        if self._block is not None and not self._ending:
+            self._block.i64[WORKER] = DEAD
+        self._messages.put({"error": words, "code": 1})
+
+
+def _reason(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

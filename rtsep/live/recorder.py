@@ -1,0 +1,199 @@
+"""Records every stem and the mixture, before gains: a reader of the rings, never in their way.
+
+Sample i of each file is the sound of time i − internal latency, as the callback knew it then.
+Where stems were missed, the remainder stem takes the dry sound and the others go over to silence,
+on the ramps that the callback drew for itself; so at every sample the stems sum to `mix.wav`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rtsep.errors import Failure, WrongCall
+from rtsep.live.fade import cover, fresh
+from rtsep.live.layout import (
+    CAPTURE,
+    CHANNELS,
+    FADE,
+    FALL,
+    LATENCY,
+    PLAYED,
+    RATE,
+    STEMS_A,
+    STEMS_B,
+    Block,
+)
+from rtsep.live.ring import OVERRUN, Ring
+from rtsep.live.wav import GrowingWav
+
+MIX_NAME = "mix"
+_PIECE = 0.1  # s
+
+
+@dataclass
+class _Tape:
+    """All files at once, of one length at the end."""
+
+    files: list[GrowingWav] = field(default_factory=list)
+
+    def write(self, parts: list[np.ndarray]) -> None:
+        for file, part in zip(self.files, parts, strict=True):
+            file.write(part)
+
+    def level(self) -> None:
+        """Cuts all files to the shortest: the last piece may have got into some only."""
+        shortest = min(file.frames for file in self.files)
+        for file in self.files:
+            try:
+                file.cut(shortest)
+            except OSError:
+                pass  # what is there is whole all the same
+
+    def close(self) -> None:
+        for file in self.files:
+            file.close()
+
+
+class Recorder:
+    """Writes FOLDER/STEM.wav and FOLDER/mix.wav, float32, in a thread of its own.
+
+    Raises `WrongCall` for stems that can't be file names or recordings that are there already,
+    `Failure` where the folder can't be written. What goes wrong later ends the recording, not the
+    run: `error` says what, and the files are whole up to there.
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        folder: str | Path,
+        stems: tuple[str, ...],
+        remainder: str,
+        overwrite: bool = False,
+    ):
+        h = block.i64
+        self._channels, self._latency = int(h[CHANNELS]), int(h[LATENCY])
+        self._piece = int(_PIECE * h[RATE])
+        self._names, self._rest = stems, stems.index(remainder)
+        self._capture, self._played = Ring(block, CAPTURE), Ring(block, PLAYED)
+        self._stems = [Ring(block, STEMS_A), Ring(block, STEMS_B)]
+        fall, length = int(h[FALL]), int(h[FADE])
+        self._fall = block.f32[fall : fall + length].copy()
+        self._fade = fresh(self._stems[0].width, self._fall)
+        self._tape = _open(Path(folder), stems, int(h[RATE]), self._channels, overwrite)
+        self._rehearse()
+        self._at = 0  # the clock time up to which everything is on tape
+        self.lost = 0  # samples that were overwritten before they could be written
+        self.error: str | None = None
+        self._end: int | None = None
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="recorder", daemon=True)
+
+    @property
+    def files(self) -> list[str]:
+        return [str(path) for file in self._tape.files for path in file.paths]
+
+    @property
+    def samples(self) -> int:
+        """How long every file is."""
+        return min(file.frames for file in self._tape.files)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self, end: int) -> None:
+        """Writes what is left up to clock time `end`, and closes the files."""
+        self._end = end
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._tape.close()
+
+    def _rehearse(self) -> None:
+        """Loads what is compiled, which would hold up the clock while it runs."""
+        _, x, _ = self._stems[0].read(-1, 1)
+        state, history = fresh(self._stems[0].width, self._fall)
+        cover(state, 0, history, self._fall, True, x, x.copy(), np.empty(1, np.bool_))
+        self._capture.read(-1, 1)
+        self._played.read(-1, 1)
+
+    def _main(self) -> None:
+        try:
+            while not (self._end is not None and self._at >= self._end):
+                if not self._advance():
+                    self._wake.wait(0.05)
+        except OSError as error:
+            self.error = f"recording to {self.files[0]} ended: {error.strerror or error}"
+            self._tape.level()
+
+    def _advance(self) -> bool:
+        """Writes the next piece, if there is one."""
+        limit = self._played.written
+        if self._end is not None:
+            limit = min(limit, self._end)
+            if limit <= self._at:
+                self._at = self._end  # nothing more will come
+                return True
+        n = min(limit - self._at, self._piece)
+        if n <= 0 or (n < self._piece and self._end is None):
+            return False
+        self._tape.write(self._render(n))
+        self._at += n
+        return True
+
+    def _render(self, n: int) -> list[np.ndarray]:
+        """The next n samples: one (n, channels) for every stem, and the mixture's."""
+        start = self._at - self._latency
+        late, dry, _ = self._capture.read(start, n)
+        gone, _, marks = self._played.read(self._at, n)
+        if late == OVERRUN or gone == OVERRUN:
+            self.lost += n
+            dry, marks = np.zeros_like(dry), np.zeros_like(marks)
+        stems = np.zeros((n, self._stems[0].width), np.float32)
+        # Runs of samples that were made of one ring, or missed.
+        edges = [0, *(np.flatnonzero(np.diff(marks)) + 1), n]
+        for a, b in zip(edges[:-1], edges[1:], strict=True):
+            self._run(int(marks[a]), start + a, dry[a:b], stems[a:b])
+        by_stem = stems.reshape(n, len(self._names), self._channels)
+        return [*(by_stem[:, k] for k in range(len(self._names))), dry]
+
+    def _run(self, mark: int, start: int, dry: np.ndarray, out: np.ndarray) -> None:
+        n = len(dry)
+        x, present = out, mark > 0
+        if present:
+            status, x, _ = self._stems[mark - 1].read(start, n)
+            if status == OVERRUN:
+                self.lost += n
+                present = False
+        whole = np.empty(n, np.bool_)
+        cover(self._fade[0], 0, self._fade[1], self._fall, present, x, out, whole)
+        # While something fades the remainder makes up for it; else it is what the worker made.
+        by_stem = out.reshape(n, len(self._names), self._channels)
+        others = np.delete(by_stem, self._rest, 1).sum(1)
+        by_stem[~whole, self._rest] = (dry - others)[~whole]
+
+
+def _open(
+    folder: Path, stems: tuple[str, ...], rate: int, channels: int, overwrite: bool
+) -> _Tape:
+    tape = _Tape()
+    names = [*stems, MIX_NAME]
+    if MIX_NAME in stems or any(Path(name).name != name for name in stems):
+        raise WrongCall(f"stems named {', '.join(stems)} can't be recorded to files of their names")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            tape.files.append(GrowingWav(folder / f"{name}.wav", rate, channels, overwrite))
+    except OSError as error:
+        for file in tape.files:
+            file.close()
+            file.paths[0].unlink(missing_ok=True)
+        if isinstance(error, FileExistsError) and error.filename != str(folder):
+            raise WrongCall(
+                f"{error.filename} is there already: take another folder, or --overwrite"
+            ) from None
+        raise Failure(f"can't record to {folder}: {error.strerror or error}") from None
+    return tape

@@ -1,0 +1,272 @@
+"""One live run: worker, block, clock and recorder put together, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from rtsep.errors import WrongCall
+from rtsep.live import layout
+from rtsep.live.clock import SimulatedClock
+from rtsep.live.latency import Latency, check_queue, default_queue
+from rtsep.live.layout import Block
+from rtsep.live.process import WorkerProcess
+from rtsep.live.recorder import Recorder
+from rtsep.live.status import Status
+from rtsep.live.wakeup import Wakeup
+
+DEFAULT_BLOCK = 64
+ON_MISS = {"dry": layout.DRY, "silence": layout.SILENCE}
+_RECORDED = 10.0  # s that the rings hold while recording: so long may the disk stall
+_HELD = 2.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is to be. Lengths are in samples of the device's rate, `chunk` of the model's.
+
+    `blocks`: one size, or a series of sizes that the simulated clock repeats. `gains` are factors
+    by stem; without any gain, solo or mute the model's primary stem is soloed. `factory`
+    ("module:function", called with `channels` and `chunk`) makes the engine in place of `model`.
+    """
+
+    model: str = "convtasnet"
+    engine: str = "auto"
+    chunk: int | None = None
+    blocks: int | tuple[int, ...] = DEFAULT_BLOCK
+    queue: int | None = None
+    paced: bool = True
+    gains: dict[str, float] = field(default_factory=dict)
+    solo: tuple[str, ...] = ()
+    mute: tuple[str, ...] = ()
+    on_miss: str = "dry"
+    limit: int | None = None
+    record: str | Path | None = None
+    overwrite: bool = False
+    factory: str | None = None
+
+
+class Session:
+    """A run on the simulated clock, from a source to a sink (see `feeds.py`).
+
+    Making it builds the engine and fixes the latency; `start` begins, `join` waits, `finish` ends
+    and tells. As a context manager it leaves nothing behind, whatever happens.
+    """
+
+    def __init__(
+        self,
+        source,
+        sink,
+        rate: int,
+        channels: int,
+        options: Options,
+        progress: Callable[[str], None] = lambda text: None,
+    ):
+        self.options, self.rate, self.channels = options, rate, channels
+        self._source, self._sink = source, sink
+        self._block: Block | None = None
+        self._wakeup: Wakeup | None = None
+        self.clock: SimulatedClock | None = None
+        self.recorder: Recorder | None = None
+        self.process = WorkerProcess(
+            {
+                "model": options.model,
+                "engine": options.engine,
+                "chunk": options.chunk,
+                "factory": options.factory,
+                "rate": rate,
+                "channels": channels,
+            }
+        )
+        try:
+            self.info = self.process.ready(progress)
+            self.stems = tuple(self.info["stems"])
+            self.gains = self._heard()
+            self.latency = self._latency()
+            self._assemble()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        """Sound begins; what real-time set-up the worker was granted is in `granted`."""
+        self.granted = self.process.run(self._block)
+        if self.recorder is not None:
+            self.recorder.start()
+        self.clock.start()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Whether the run is over, after waiting for at most so long."""
+        return self.clock.join(seconds)
+
+    def finish(self) -> dict:
+        """Ends the run if it still goes on, completes all files; the summary (see `_summary`).
+
+        Raises what made the run fail.
+        """
+        clock = self.clock
+        clock.stop()
+        if not clock.join(2):
+            self._block.i64[layout.STOP] = 1  # it waits for a worker that is stuck
+            clock.join()
+        worker_died = self.process.dead
+        self.process.stop()
+        if self.recorder is not None:
+            self.recorder.finish(clock.samples)
+        if clock.error is not None:
+            raise clock.error
+        if self._sink is not None:
+            self._sink.finish()
+        return self._summary(worker_died)
+
+    def close(self) -> None:
+        """Ends everything at once; what is not finished is dropped, but recordings stay."""
+        if self.clock is not None and not self.clock.join(0):
+            self.clock.stop()
+            if not self.clock.join(0.5):
+                self._block.i64[layout.STOP] = 1
+                self.clock.join()
+        self.process.stop()
+        if self.recorder is not None:
+            self.recorder.finish(0)
+            self.recorder = None
+        for end in (self._source, self._sink):
+            if end is not None:
+                end.close()
+        self._source = self._sink = None
+        if self._wakeup is not None:
+            self._wakeup.close()
+            self._block.close()
+            self._wakeup = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def status(self) -> Status:
+        return Status(self._block)
+
+    @property
+    def block(self) -> Block:
+        return self._block
+
+    @property
+    def worker_died(self) -> bool:
+        return self.process.dead
+
+    def _heard(self) -> dict[str, tuple[float, bool, bool]]:
+        """(gain, mute, solo) of each stem."""
+        o = self.options
+        for name in (*o.gains, *o.solo, *o.mute):
+            if name not in self.stems:
+                raise WrongCall(
+                    f"no stem {name!r}: {self.info['model']} has {', '.join(self.stems)}"
+                )
+        solo = o.solo if o.gains or o.solo or o.mute else (self.info["primary"],)
+        return {s: (o.gains.get(s, 1.0), s in o.mute, s in solo) for s in self.stems}
+
+    def _latency(self) -> Latency:
+        blocks, chosen = _sizes(self.options.blocks), self.options.queue
+        largest = max(blocks)
+        # Where sizes vary, a block may begin at any sample.
+        unit = blocks[0] if len(set(blocks)) == 1 else 1
+        chunk = Fraction(self.info["chunk"] * self.rate, self.info["model_rate"])
+        if chosen is None:
+            queue = default_queue(self.rate, unit, largest, chunk)
+        else:
+            queue = check_queue(chosen, unit, largest)
+        model = Fraction(self.info["model_delay"])
+        return Latency(
+            rate=self.rate,
+            block=largest,
+            delivery=largest,
+            rebuffer=self.process.rebuffer(unit),
+            queue=queue,
+            resample=self.info["delay"] - model,
+            model=model,
+        )
+
+    def _assemble(self) -> None:
+        o, n = self.options, len(self.stems)
+        self._block = block = Block.create(
+            rate=self.rate,
+            channels=self.channels,
+            stems=n,
+            block=self.latency.block,
+            latency=self.latency.internal,
+            on_miss=ON_MISS[o.on_miss],
+            seconds=_RECORDED if o.record else _HELD,
+        )
+        self._wakeup = Wakeup(block, create=True)
+        for k, (gain, mute, solo) in enumerate(self.gains.values()):
+            block.f64[layout.GAIN + k] = gain
+            block.f64[layout.MUTE + k] = mute
+            block.f64[layout.SOLO + k] = solo
+        block.settle()
+        self.clock = SimulatedClock(
+            block,
+            self._source,
+            self._sink,
+            blocks=o.blocks,
+            paced=o.paced,
+            limit=o.limit,
+        )
+        if o.record is not None:
+            self.recorder = Recorder(
+                block, o.record, self.stems, self.info["remainder"], o.overwrite
+            )
+
+    def _summary(self, worker_died: bool) -> dict:
+        status, misses = self.status, self.status.misses()
+        errors = []
+        if worker_died:
+            errors.append(f"{self.process.last_words}; the sound went on dry")
+        if self.recorder is not None and self.recorder.error:
+            errors.append(self.recorder.error)
+        return {
+            "model": self.info["model"],
+            "engine": self.info["engine"],
+            "rate": self.rate,
+            "chunk": self.info["chunk"],
+            "block": self.latency.block,
+            "seconds": self.clock.samples / self.rate,
+            "latency": self.latency.as_json(),
+            "deadline_ms": self.latency.milliseconds(self.latency.deadline),
+            "step_ms": status.steps(),
+            "callback_ms": status.callbacks(),
+            "rtf": status.real_time_factor(),
+            "misses": {"total": sum(misses.values()), "causes": misses},
+            "clock_stalls": self.clock.stalls,
+            "levels_db": dict(zip(self.stems, status.levels(), strict=True)),
+            **status.counts(),
+            "granted": self.granted,
+            "files": self.recorder.files if self.recorder is not None else [],
+            "recording_lost": self.recorder.lost if self.recorder is not None else 0,
+            "errors": errors,
+        }
+
+
+def _sizes(blocks: int | Iterable[int]) -> list[int]:
+    sizes = [blocks] if isinstance(blocks, int) else list(blocks)
+    if not sizes or min(sizes) < 1:
+        raise WrongCall("block: at least 1 sample")
+    return sizes
+
+
+def seconds_since_process_start() -> float | None:
+    """How old this process is, where the system tells (Linux; to 10 ms)."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
+        began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
+
+

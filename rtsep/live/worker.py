@@ -1,0 +1,254 @@
+"""The worker: a process that takes the mixture from its ring, separates, and fills a stem ring.
+
+`python -m rtsep.live.worker JSON` is started by the session. On its standard output it says, one
+JSON object a line, what it is doing; on its standard input it is asked and told:
+
+    {"progress": TEXT}                           while an engine is built
+    {"ready": {...}}                             what it will run: names, rates, delays
+    <- {"rebuffer": BLOCK}   {"rebuffer": N}     may be asked several times
+    <- {"run": NAME, "ring": 0 or 1}             the shared block's name
+    {"running": TEXT}                            what real-time set-up was granted
+    {"error": TEXT, "code": N}                   and it ends
+
+It ends when told (STOP in the block), when its input closes, or when its parent is gone. It
+ignores Ctrl-C, which is its parent's to handle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from fractions import Fraction
+from importlib import import_module
+
+import numpy as np
+
+from rtsep.errors import Failure
+from rtsep.live import latency, realtime
+from rtsep.live.histogram import count
+from rtsep.live.layout import (
+    BUSY,
+    CAPTURE,
+    INVALID,
+    JUMPED,
+    JUMPS,
+    PATIENCE,
+    POSITION,
+    PROCESSED,
+    RATE,
+    RESETS,
+    STEMS_A,
+    STEMS_B,
+    STEP_HISTOGRAM,
+    STEP_MAX,
+    STEPS,
+    STOP,
+    VALID,
+    WORKER_PID,
+    Block,
+)
+from rtsep.live.ring import OK, Ring
+from rtsep.live.wakeup import Wakeup
+
+BEHIND = 0.5  # s of sound: more than that is not made up for, the worker jumps to now
+WARM_UP = 0.1  # s after a jump in which the network has heard too little to be listened to
+PRIORITY = 60
+
+
+class Worker:
+    """Moves sound from the capture ring through the pipeline into one stem ring."""
+
+    def __init__(self, pipeline, block: Block, ring: int = STEMS_A):
+        self._pipeline, self._block = pipeline, block
+        self._capture, self._stems = Ring(block, CAPTURE), Ring(block, ring)
+        self._rate = int(block.i64[RATE])
+        spec = pipeline.engine.spec
+        # About one step at a time, so that what is ready is handed out at once.
+        self._piece = -(-spec.chunk * pipeline.rate // spec.rate)
+        self._frames = np.empty((self._piece, self._capture.width), np.float32)
+        self._flags = np.empty(self._piece, np.uint8)
+        self._position = 0
+        self._warm = 0  # outputs before this time are not fit to be heard
+        self._resets = pipeline.resets
+        pipeline.on_step = self._timed
+
+    def advance(self) -> bool:
+        """Takes a piece if there is one. False: nothing is waiting."""
+        h = self._block.i64
+        end = self._capture.written
+        waiting = end - self._position
+        if waiting <= 0:
+            return False
+        if waiting > BEHIND * self._rate and not h[PATIENCE]:
+            self._jump(end)
+            return True
+        n = min(waiting, self._piece)
+        frames = self._frames[:n]
+        if self._capture.read_into(self._position, frames, self._flags[:n]) != OK:
+            self._jump(end)
+            return True
+        began = time.perf_counter_ns()
+        stems = self._pipeline.process(np.ascontiguousarray(frames.T))
+        self._write(stems)
+        self._position += n
+        h[BUSY] += time.perf_counter_ns() - began
+        h[PROCESSED] += n
+        h[POSITION] = self._position
+        return True
+
+    def _write(self, stems: np.ndarray) -> None:
+        """Stems (stems, channels, m) to the ring."""
+        m = stems.shape[-1]
+        if not m:
+            return
+        frames = np.ascontiguousarray(np.moveaxis(stems, -1, 0)).reshape(m, -1)
+        start = self._stems.written
+        cold = min(max(self._warm - start, 0), m)
+        flag = VALID if self._pipeline.valid else INVALID
+        self._block.i64[RESETS] += self._pipeline.resets - self._resets
+        self._resets = self._pipeline.resets
+        if cold:
+            self._stems.write(frames[:cold], JUMPED)
+        if cold < m:
+            self._stems.write(frames[cold:], flag)
+
+    def _jump(self, now: int) -> None:
+        """Leaves out what can't be made up for, and starts afresh at time `now`."""
+        self._pipeline.reset()
+        self._stems.skip(now, JUMPED)
+        self._position = now
+        self._warm = now + int(WARM_UP * self._rate)
+        self._block.i64[JUMPS] += 1
+        self._block.i64[POSITION] = now
+
+    def _timed(self, ns: int) -> None:
+        h = self._block.i64
+        h[STEPS] += 1
+        h[STEP_MAX] = max(h[STEP_MAX], ns)
+        count(h, STEP_HISTOGRAM, int(ns))
+
+
+def work(worker: Worker, block: Block, wakeup: Wakeup, orphaned=lambda: False) -> None:
+    """Steps while there is something, waits while there is nothing, until told to stop."""
+    while not block.i64[STOP] and not orphaned():
+        if not worker.advance():
+            wakeup.wait(0.05)
+
+
+def build(job: dict, progress):
+    """The pipeline for a job; its engine comes from `rtsep.engines`, or from a named factory."""
+    from rtsep.pipeline import Pipeline
+
+    channels = job["channels"]
+    if job.get("factory"):
+        module, _, function = job["factory"].partition(":")
+        engine = getattr(import_module(module), function)(channels=channels, chunk=job["chunk"])
+    else:
+        from rtsep import engines
+        from rtsep.checkpoints import read_spec
+        from rtsep.models import find
+
+        batch = Pipeline.batch_for(read_spec(find(job["model"])), channels)
+        engine = engines.build(
+            job["model"], job["engine"], chunk=job["chunk"], batch=batch, progress=progress
+        )
+    return Pipeline(engine, job["rate"], channels, filter=job.get("filter", "standard"))
+
+
+def describe(pipeline) -> dict:
+    """What the session has to know of a pipeline, as JSON takes it."""
+    spec = pipeline.engine.spec
+    return {
+        "model": spec.model,
+        "engine": spec.engine,
+        "model_rate": spec.rate,
+        "chunk": spec.chunk,
+        "hop": spec.hop,
+        "stems": list(pipeline.stems),
+        "primary": pipeline.primary,
+        "remainder": pipeline.remainder,
+        "delay": pipeline.delay,
+        "model_delay": str(Fraction(spec.latency * pipeline.rate, spec.rate)),
+    }
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Libraries that print must not disturb the conversation.
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def say(**message) -> None:
+        out.write(json.dumps(message) + "\n")
+
+    try:
+        _converse(json.loads(sys.argv[1]), say)
+    except Failure as failure:
+        say(error=str(failure), code=failure.exit_code)
+    except BrokenPipeError:
+        pass  # the parent is gone
+    except Exception as error:
+        say(error=f"the worker failed: {type(error).__name__}: {error}", code=1)
+
+
+def _converse(job: dict, say) -> None:
+    parent = os.getppid()
+    pipeline = build(job, lambda text: say(progress=text))
+    _rehearse(pipeline)
+    say(ready=describe(pipeline))
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "rebuffer" in request:
+            p = pipeline
+            say(rebuffer=latency.rebuffer(p.computable, p.delay, p.period, request["rebuffer"]))
+        elif "run" in request:
+            _run(pipeline, request, say, parent)
+            break
+    pipeline.close()
+
+
+def _run(pipeline, request: dict, say, parent: int) -> None:
+    closed = threading.Event()
+
+    def watch() -> None:
+        os.read(0, 1)  # nothing more is ever sent: this ends when the parent closes it
+        closed.set()
+
+    with Block.attach(request["run"]) as block:
+        wakeup = Wakeup(block)
+        worker = Worker(pipeline, block, (STEMS_A, STEMS_B)[request.get("ring", 0)])
+        block.i64[WORKER_PID] = os.getpid()
+        threading.Thread(target=watch, daemon=True).start()
+        granted = [realtime.settle(), realtime.stay(), realtime.hurry(PRIORITY)]
+        say(running=", ".join(reversed(granted)))
+        work(worker, block, wakeup, lambda: closed.is_set() or os.getppid() != parent)
+        wakeup.close()
+
+
+def _rehearse(pipeline) -> None:
+    """A fifth of a second of silence in a block of its own, as in earnest.
+
+    So everything is compiled, loaded and touched before the first real step.
+    """
+    n = pipeline.rate // 5
+    with Block.create(
+        rate=pipeline.rate,
+        channels=pipeline.channels,
+        stems=len(pipeline.stems),
+        block=n,
+        latency=0,
+    ) as block:
+        Ring(block, CAPTURE).write(np.zeros((n, pipeline.channels), np.float32))
+        worker = Worker(pipeline, block)
+        while worker.advance():
+            pass
+    pipeline.on_step = None
+    pipeline.reset()
+
+
+if __name__ == "__main__":
+    main()
