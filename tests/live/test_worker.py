@@ -1,0 +1,219 @@
+"""A worker that is slow, starved, killed, stopped, poisoned: what is heard, and what is counted."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from rtsep.errors import Failure, WrongCall
+from rtsep.live import layout
+from rtsep.live.session import Options, Session
+from tests.live.runs import Array, Collected, assert_sums_to_mix, late, run
+
+RATE = 48000
+FADE = RATE // 200
+BASE = {"solo": ("voice",), "paced": True, "on_miss": "dry"}
+
+
+def tone(seconds):
+    t = np.arange(int(seconds * RATE)) / RATE
+    return (0.5 * np.sin(2 * np.pi * 220 * t))[:, None].astype(np.float32)
+
+
+def assert_no_click(y):
+    """The tone moves by 0.0144 a sample, forwards under backwards by 1.75 of that; fades by
+    0.5 · 0.75 · π / 2 / 240 for each of the two that may overlap."""
+    step = 0.5 * 2 * np.pi * 220 / RATE
+    fade = 0.5 * 0.75 * np.pi / 2 / FADE
+    assert np.abs(np.diff(y[:, 0])).max() < 2.5 * step + 2 * fade
+
+
+def settled(r, x):
+    """Samples at which voice or dry is heard (not a fade between them), as two masks."""
+    dry = late(x, r.latency)
+    return np.abs(r.heard - 0.25 * dry) < 1e-3, np.abs(r.heard - dry) < 1e-3
+
+
+def check(r, x):
+    """What holds after any mishap: no click, aligned before and after, recordings sum up."""
+    assert r.heard.shape == (len(x) + r.latency, 1)
+    assert_no_click(r.heard)
+    assert np.array_equal(r.files["mix"], late(x, r.latency))
+    assert_sums_to_mix(r.files)
+    assert_no_click(r.files["voice"])
+    voice, dry = settled(r, x)
+    assert (voice | dry).mean() > 0.4
+    return voice, dry
+
+
+def test_slow_steps(tmp_path):
+    x = tone(1.6)
+    r = run(x, RATE, Options(factory="tests.live.perfect:slow", record=tmp_path, **BASE))
+    assert r.summary["misses"]["causes"].keys() == {"worker late"}
+    assert r.summary["step_ms"]["max"] > 39
+    voice, _ = check(r, x)
+    assert voice.mean() > 0.6
+
+
+def test_starved(tmp_path):
+    """Steps that take longer than their sound: the worker falls behind, jumps, is counted."""
+    x = tone(2.5)
+    r = run(x, RATE, Options(factory="tests.live.perfect:starved", record=tmp_path, **BASE))
+    assert {"worker late", "worker jumped"} >= r.summary["misses"]["causes"].keys()
+    assert r.summary["jumps"] >= 1 and r.summary["rtf"] > 1
+    _, dry = check(r, x)
+    assert dry.mean() > 0.5
+
+
+def test_killed(tmp_path):
+    x = tone(1.2)
+
+    def kill(session):
+        time.sleep(0.5)
+        os.kill(session.process.pid, signal.SIGKILL)
+
+    r = run(x, RATE, Options(factory="tests.live.perfect:build", record=tmp_path, **BASE), kill)
+    assert "worker dead" in r.summary["misses"]["causes"]
+    assert r.summary["errors"] == [
+        "the worker ended unexpectedly (signal 9); the sound went on dry"
+    ]
+    voice, dry = check(r, x)
+    assert voice[: RATE // 4].all() and dry[-RATE // 4 :].all()
+
+
+def test_killed_to_silence(tmp_path):
+    x = tone(1.0)
+
+    def kill(session):
+        time.sleep(0.4)
+        os.kill(session.process.pid, signal.SIGKILL)
+
+    options = BASE | {"on_miss": "silence"}
+    r = run(x, RATE, Options(factory="tests.live.perfect:build", **options), kill)
+    assert_no_click(r.heard)
+    assert not r.heard[-RATE // 5 :].any()
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.8], ids=["catches up", "jumps"])
+def test_stopped_and_continued(seconds, tmp_path):
+    x = tone(seconds + 1.2)
+
+    def pause(session):
+        time.sleep(0.5)
+        os.kill(session.process.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(session.process.pid, signal.SIGCONT)
+
+    r = run(x, RATE, Options(factory="tests.live.perfect:build", record=tmp_path, **BASE), pause)
+    causes = r.summary["misses"]["causes"]
+    assert causes["worker late"] > 0.8 * seconds * RATE / 64
+    assert ("worker jumped" in causes) == (r.summary["jumps"] == 1) == (seconds > 0.5)
+    assert not r.summary["errors"]
+    voice, dry = check(r, x)
+    assert voice[: RATE // 4].all() and voice[-RATE // 4 :].all()
+    assert dry[int((0.5 + seconds / 2) * RATE)].all()
+
+
+def test_output_that_is_no_number(tmp_path):
+    x = tone(1.2)
+    r = run(x, RATE, Options(factory="tests.live.perfect:poisoned", record=tmp_path, **BASE))
+    assert set(r.summary["misses"]["causes"]) == {"invalid sound"}
+    assert r.summary["resets"] >= 4
+    assert all(np.isfinite(sound).all() for sound in r.files.values())
+    check(r, x)
+
+
+def test_crash_says_what_happened():
+    x = tone(1.2)
+    r = run(x, RATE, Options(factory="tests.live.perfect:crashing", **BASE))
+    assert r.summary["errors"] == [
+        "the worker failed: ValueError: out of masks; the sound went on dry"
+    ]
+
+
+def test_free_clock_waits_for_a_slow_worker():
+    x = tone(1.0)
+    options = BASE | {"paced": False}
+    r = run(x, RATE, Options(factory="tests.live.perfect:slow", **options))
+    assert r.summary["misses"]["total"] == 0
+    assert np.abs(r.heard - 0.25 * late(x, r.latency))[2000:].max() < 1e-3
+
+
+def test_free_clock_does_not_wait_for_a_dead_worker():
+    x = tone(8.0)
+
+    def kill(session):
+        os.kill(session.process.pid, signal.SIGKILL)
+
+    options = BASE | {"paced": False}
+    r = run(x, RATE, Options(factory="tests.live.perfect:starved", **options), kill)
+    assert r.summary["misses"]["causes"].keys() == {"worker dead"} and r.summary["errors"]
+
+
+def test_a_stuck_worker_can_be_left():
+    """A run on the free clock ends although its worker is stopped for good."""
+    x = tone(10.0)
+    with Session(
+        Array(x), Collected(), RATE, 1, Options(factory="tests.live.perfect:build", paced=False)
+    ) as session:
+        session.start()
+        os.kill(session.process.pid, signal.SIGSTOP)
+        time.sleep(0.2)
+        pid = session.process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_wrong_calls_leave_no_process():
+    before = threading.active_count()
+    for error, changes in {
+        "no masks today": {"factory": "tests.live.perfect:refusing"},
+        "queue 100": {"queue": 100},
+        "at least 1 sample": {"blocks": 0},
+        "no such model": {"factory": None, "model": "no such model"},
+    }.items():
+        options = Options(**{"factory": "tests.live.perfect:build"} | changes)
+        with pytest.raises(Failure, match=error):
+            Session(Array(tone(0.1)), None, RATE, 1, options)
+    with pytest.raises(WrongCall, match="no stem 'drums': quarter has voice, background"):
+        Session(
+            Array(tone(0.1)),
+            None,
+            RATE,
+            1,
+            Options(factory="tests.live.perfect:build", solo=("drums",)),
+        )
+    assert threading.active_count() == before
+
+
+def test_the_worker_ends_with_its_parent():
+    """Killed the hard way, the parent takes the worker along."""
+    code = """
+import sys, time, numpy as np
+from rtsep.live.feeds import Array
+from rtsep.live.session import Options, Session
+options = Options(factory="tests.live.perfect:build")
+s = Session(Array(np.zeros((480000, 1))), None, 48000, 1, options)
+s.start()
+print(s.process.pid, s.block.name, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid, name = parent.stdout.readline().split()
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 5
+    while time.monotonic() < until and os.path.exists(f"/proc/{pid}/cmdline"):
+        if not open(f"/proc/{pid}/cmdline").read():
+            break  # a zombie that nobody has collected yet
+        time.sleep(0.05)
+    else:
+        assert not os.path.exists(f"/proc/{pid}"), "the worker lives on"
+    time.sleep(0.3)
+    with pytest.raises(Failure):
+        layout.Block.attach(name)
