@@ -1,0 +1,209 @@
+"""Measures engines step by step: each case in a process of its own, paced as live sound is.
+
+A loop that steps again and again finds the weights in the processor's cache. A live worker waits
+for each chunk, and what ran meanwhile has taken their place: so steps are paced, one per chunk of
+time, unless a hot loop is asked for and named as such.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from rtsep.errors import Failure, WrongCall
+
+_LIBRARIES = ("rtsep", "numpy", "torch", "onnxruntime")
+_WARM_UP = 20
+
+
+def measure(
+    model: str,
+    engine: str = "auto",
+    chunk: int | None = None,
+    *,
+    seconds: float = 10.0,
+    paced: bool = True,
+    precision: str = "float32",
+) -> dict:
+    """One case in a fresh process with one thread: a row of `results`.
+
+    Keys: model, engine, precision, chunk (samples), rate, paced, steps, step_ms, rtf (compute time
+    over audio time), misses (steps that were done later than a chunk's time after their chunk was
+    there), load_s (from the cache, libraries included) and memory_mb (the process's peak).
+    """
+    if seconds <= 0:
+        raise WrongCall(f"{seconds:g} seconds: it must be more than 0")
+    case = dict(
+        model=str(model),
+        engine=engine,
+        chunk=chunk,
+        seconds=seconds,
+        paced=paced,
+        precision=precision,
+    )
+    result = _in_own_process(case)
+    if result.pop("built"):
+        # It had to be compiled first, which took its own time and memory.
+        result = _in_own_process(case)
+        result.pop("built")
+    return result
+
+
+def machine() -> dict:
+    """What the figures were taken on."""
+    from rtsep.engines.cache import processor
+
+    return {
+        "processor": " ".join(processor().split()[:-1]),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
+def versions() -> dict:
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def percentiles(times: np.ndarray) -> dict[str, float]:
+    """Seconds to a summary in ms."""
+    p50, p99, p999 = np.percentile(times, [50, 99, 99.9])
+    named = {"p50": p50, "p99": p99, "p999": p999, "max": times.max()}
+    return {name: round(float(value) * 1e3, 4) for name, value in named.items()}
+
+
+def pace(step, interval: float, count: int) -> tuple[np.ndarray, int]:
+    """Calls `step` once per `interval` seconds: the time of each call, and how many were late.
+
+    Late is what ends more than an interval after it was due.
+    """
+    times, late = np.empty(count), 0
+    start = time.perf_counter() + interval
+    for index in range(count):
+        due = start + index * interval
+        while (wait := due - time.perf_counter()) > 0:
+            time.sleep(wait)
+        before = time.perf_counter()
+        step()
+        after = time.perf_counter()
+        times[index] = after - before
+        late += after > due + interval
+    return times, late
+
+
+def loop(step, interval: float, count: int) -> tuple[np.ndarray, int]:
+    """Calls `step` again and again; late is what takes longer than an interval."""
+    times = np.empty(count)
+    for index in range(count):
+        before = time.perf_counter()
+        step()
+        times[index] = time.perf_counter() - before
+    return times, int((times > interval).sum())
+
+
+def _in_own_process(case: dict) -> dict:
+    alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "rtsep.benchmark", json.dumps(case)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | alone)
+    try:
+        result = json.loads(done.stdout)
+    except ValueError:
+        raise Failure(f"the measured process ended with code {done.returncode}") from None
+    if "error" in result:
+        raise (WrongCall if result["code"] == WrongCall.exit_code else Failure)(result["error"])
+    return result
+
+
+def _run(case: dict) -> dict:
+    """In the measured process."""
+    heard = []
+
+    def progress(text: str) -> None:
+        heard.append(text)
+        print(f"rtsep: {text}", file=sys.stderr)
+
+    start = time.perf_counter()
+    from rtsep import engines
+
+    engine = engines.build(
+        case["model"],
+        case["engine"],
+        chunk=case["chunk"],
+        precision=case["precision"],
+        progress=progress,
+    )
+    load = time.perf_counter() - start
+    spec = engine.spec
+    interval = spec.chunk / spec.rate
+    count = max(1, round(case["seconds"] / interval))
+    rng = np.random.default_rng(0)
+    sound = rng.standard_normal((64, *spec.mixture_shape)).astype(np.float32) * 0.1
+    stems = np.empty(spec.stems_shape, np.float32)
+    index = 0
+
+    def step() -> None:
+        nonlocal index
+        engine.process(sound[index % 64], stems)
+        index += 1
+
+    for _ in range(_WARM_UP):
+        step()
+    gc.collect()
+    gc.freeze()
+    times, misses = (pace if case["paced"] else loop)(step, interval, count)
+    return {
+        "model": spec.model,
+        "engine": spec.engine,
+        "precision": spec.precision,
+        "chunk": spec.chunk,
+        "rate": spec.rate,
+        "paced": case["paced"],
+        "steps": count,
+        "step_ms": percentiles(times),
+        "rtf": round(float(times.sum()) / (count * interval), 5),
+        "misses": int(misses),
+        "load_s": round(load, 3),
+        "memory_mb": _peak_memory(),
+        "built": bool(heard),
+    }
+
+
+def _peak_memory() -> float | None:
+    """Megabytes that this process held at most; None where the system does not tell."""
+    try:
+        # Since the program was started: rusage would count the parent's pages from before.
+        status = Path("/proc/self/status").read_text()
+        return round(int(status.split("VmHWM:")[1].split()[0]) / 1024, 1)
+    except (OSError, IndexError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    scale = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20, 1)
+
+
+if __name__ == "__main__":
+    try:
+        answer = _run(json.loads(sys.argv[1]))
+    except Failure as failure:
+        answer = {"error": str(failure), "code": failure.exit_code}
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(json.dumps(answer))
