@@ -52,21 +52,23 @@ def command(
 
 
 def _show(report: dict, console) -> None:
+    from rich import box
     from rich.table import Table
 
     machine = report["machine"]
     console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}")
     console.print(", ".join(f"{name} {number}" for name, number in report["versions"].items()))
-    table = Table("engine", "chunk", "p50", "p99", "p99.9", "max", "RTF", "misses", "load", "memory")
+    names = ("engine", "chunk", "p50", "p99", "p99.9", "max", "RTF", "misses", "load s", "MB")
+    table = Table(*names, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in report["results"]:
         table.add_row(
             row["engine"],
-            f"{row['chunk']}, {1e3 * row['chunk'] / row['rate']:g} ms",
+            f"{row['chunk']} = {1e3 * row['chunk'] / row['rate']:g} ms",
             *(f"{row['step_ms'][name]:.2f}" for name in ("p50", "p99", "p999", "max")),
             f"{row['rtf']:.3f}",
             f"{row['misses']}/{row['steps']}",
-            f"{row['load_s']:.2f} s",
-            "" if row["memory_mb"] is None else f"{row['memory_mb']:.0f} MB",
+            f"{row['load_s']:.2f}",
+            "" if row["memory_mb"] is None else f"{row['memory_mb']:.0f}",
         )
     first = report["results"][0]
     loop = "one step per chunk of time" if first["paced"] else "step after step, caches warm"
