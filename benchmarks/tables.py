@@ -1,0 +1,107 @@
+"""Writes the tables of README.md from the measured results beside this file.
+
+    python benchmarks/tables.py [--check] [README.md]
+
+A table stands between `<!-- table:NAME -->` and `<!-- end -->`; NAME is one of `TABLES`. With
+`--check` nothing is written, and the exit code is 1 where the README is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+MARKED = re.compile(r"<!-- table:(\w+) -->\n.*?<!-- end -->", re.DOTALL)
+
+FORMS = {
+    "conventional": "conventional: channels first, stateful, eager PyTorch",
+    "eager": "rtsep `eager` (the reference)",
+    "onnxruntime": "rtsep `onnxruntime`",
+}
+
+
+def streaming(results: Path = RESULTS) -> str:
+    """Step times of one model in all forms, paced, and how the median compares."""
+    report = json.loads((results / "streaming.json").read_text())
+    rows = [row for row in report["results"] if row["paced"]]
+    chunks = sorted({row["chunk_ms"] for row in rows})
+    lines = [
+        _line("", *(f"{chunk:g} ms chunks" for chunk in chunks)),
+        _line("---", *("---:" for _ in chunks)),
+    ]
+    steps = {(row["form"], row["chunk_ms"]): row["step_ms"] for row in rows}
+    forms = dict.fromkeys(row["form"] for row in rows)
+    for form in sorted(forms, key=lambda name: -steps[name, chunks[0]]["p50"]):
+        cells = []
+        for chunk in chunks:
+            step = steps[form, chunk]
+            faster = steps["conventional", chunk]["p50"] / step["p50"]
+            ratio = f", **{faster:.1f}×**" if form != "conventional" else ""
+            cells.append(f"{step['p50']:.2f} ({step['p99']:.2f}){ratio}")
+        lines.append(_line(FORMS.get(form, f"rtsep `{form}`"), *cells))
+    note = (
+        "Milliseconds per step, median (99th percentile), and how many times faster than the "
+        f"conventional form; paced, one thread. {_machine(report)}"
+    )
+    return "\n".join([*lines, "", note])
+
+
+def startup(results: Path = RESULTS) -> str:
+    """Seconds from the start of the process to the first sound."""
+    report = json.loads((results / "startup.json").read_text())
+    seconds = report["seconds"]
+    return (
+        f"`{report['command']}`: {seconds['median']:.2f} s from the start of the process to the "
+        f"first sound (median of {report['runs']}; slowest {seconds['max']:.2f} s), engine cached. "
+        f"{_machine(report)}"
+    )
+
+
+TABLES: dict[str, Callable[..., str]] = {"streaming": streaming, "startup": startup}
+
+
+def render(text: str, results: Path = RESULTS) -> str:
+    """The README's text with every table made anew."""
+
+    def table(match: re.Match) -> str:
+        name = match[1]
+        if name not in TABLES:
+            raise SystemExit(f"no table {name!r}; there is {', '.join(TABLES)}")
+        return f"<!-- table:{name} -->\n{TABLES[name](results)}\n<!-- end -->"
+
+    return MARKED.sub(table, text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("readme", type=Path, nargs="?", default=HERE.parent / "README.md")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    before = options.readme.read_text()
+    after = render(before, options.results)
+    if options.check:
+        sys.exit(0 if after == before else f"{options.readme} is not what the results say")
+    options.readme.write_text(after)
+
+
+def _machine(report: dict) -> str:
+    machine, versions = report["machine"], report["versions"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores; torch {versions['torch']}, "
+        f"onnxruntime {versions['onnxruntime']}."
+    )
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
