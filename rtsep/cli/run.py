@@ -73,8 +73,6 @@ def command(
 ) -> int:
     """Separate live: constant latency, printed before it begins."""
     from rtsep.errors import WrongCall
-    from rtsep.live.feeds import FileSink, FileSource
-    from rtsep.live.session import Options, Session, seconds_since_process_start
 
     _one_of("--clock", clock, ("paced", "free"))
     _one_of("--on-miss", on_miss, ("dry", "silence"))
@@ -88,13 +86,21 @@ def command(
 
     say = (lambda text: None) if as_json else print
     path = _input(source, say)
-    feed, sink = FileSource(path, rate), None
+    if output != "none" and Path(output).suffix.lower() != ".wav":
+        raise WrongCall(f"--output {output}: a file that ends in .wav, or none")
+
+    from rtsep.live.process import WorkerProcess
+
+    process = WorkerProcess()  # loads its libraries while we load ours
+    feed = sink = None
     try:
+        from rtsep.live.feeds import FileSink, FileSource
+        from rtsep.live.session import Options, Session, seconds_since_process_start
+
+        feed = FileSource(path, rate)
         if feed.rate != feed.file_rate:
             say(f"{path}: {feed.file_rate} Hz, resampled beforehand to {feed.rate} Hz")
         if output != "none":
-            if Path(output).suffix.lower() != ".wav":
-                raise WrongCall(f"--output {output}: a file that ends in .wav, or none")
             sink = FileSink(output, feed.rate, feed.channels, overwrite)
         options = Options(
             model=model,
@@ -114,8 +120,9 @@ def command(
         )
         # What builds an engine for the first time says so; that is no part of the JSON.
         progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
-        session = Session(feed, sink, feed.rate, feed.channels, options, progress)
+        session = Session(feed, sink, feed.rate, feed.channels, options, progress, process)
     except BaseException:
+        process.stop()
         for end in (feed, sink):
             if end is not None:
                 end.close()
@@ -157,29 +164,26 @@ def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
 
 
 def _gain(text: str) -> tuple[str, float]:
-    """(stem, factor) from STEM=DB; "dB" may be left out, -inf is silence."""
+    """(stem, factor) from STEM=DB."""
+    from rtsep.audio.levels import parse
     from rtsep.errors import WrongCall
 
     name, equals, value = text.partition("=")
-    value = value.strip().lower().removesuffix("db")
-    try:
-        decibels = float(value)
-        if not equals or math.isnan(decibels) or decibels > 40:
-            raise ValueError
-    except ValueError:
-        raise WrongCall(f"--gain {text}: STEM=GAIN, as voice=-6dB (at most 40 dB)") from None
-    return name.strip(), 10 ** (decibels / 20)
+    if not equals:
+        raise WrongCall(f"--gain {text}: STEM=GAIN, as voice=-6dB")
+    return name.strip(), parse(value)
 
 
 def _heading(session, clock: str) -> str:
+    from rtsep.audio.levels import describe
+
     info = session.info
     heard = []
     for name, (gain, mute, solo) in session.gains.items():
         if mute or (not solo and any(s for _, _, s in session.gains.values())):
             heard.append(f"{name} off")
         else:
-            level = f"{20 * math.log10(gain):+.1f} dB" if gain else "off"
-            heard.append(f"{name} {level}{' solo' if solo else ''}")
+            heard.append(f"{name} {describe(gain)}{' solo' if solo else ''}")
     o = session.options
     primary = "" if o.gains or o.solo or o.mute else " (nothing asked for: the primary stem)"
     return (

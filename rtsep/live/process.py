@@ -18,11 +18,14 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class WorkerProcess:
-    """`job` is what `worker.build` takes. Messages are described in `worker.py`."""
+    """Starts at once, before anybody knows for what: it loads its libraries meanwhile.
 
-    def __init__(self, job: dict):
+    Messages are described in `worker.py`.
+    """
+
+    def __init__(self):
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rtsep.live.worker", json.dumps(job)],
+            [sys.executable, "-m", "rtsep.live.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -45,8 +48,12 @@ class WorkerProcess:
     def dead(self) -> bool:
         return self._process.poll() is not None
 
-    def ready(self, progress: Callable[[str], None]) -> dict:
-        """Waits until the engine is built; what it will run. Raises what went wrong."""
+    def build(self, job: dict, progress: Callable[[str], None]) -> dict:
+        """Has the engine built for a job (see `worker.build`), and waits for it.
+
+        What it will run (see `worker.describe`). Raises what went wrong.
+        """
+        self._say(build=job)
         while "ready" not in (message := self._next()):
             progress(message["progress"])
         return message["ready"]
@@ -69,6 +76,8 @@ class WorkerProcess:
         self._ending = True
         if self._block is not None:
             self._block.i64[STOP] = 1
+        else:
+            self._process.kill()  # nothing of it is to be kept, and it may be busy for long
         try:
             self._process.stdin.close()
         except OSError:

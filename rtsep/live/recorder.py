@@ -76,10 +76,10 @@ class Recorder:
     ):
         h = block.i64
         self._channels, self._latency = int(h[CHANNELS]), int(h[LATENCY])
-        self._piece = int(_PIECE * h[RATE])
         self._names, self._rest = stems, stems.index(remainder)
         self._capture, self._played = Ring(block, CAPTURE), Ring(block, PLAYED)
         self._stems = [Ring(block, STEMS_A), Ring(block, STEMS_B)]
+        self._piece = min(int(_PIECE * h[RATE]), self._capture.capacity // 8)
         fall, length = int(h[FALL]), int(h[FADE])
         self._fall = block.f32[fall : fall + length].copy()
         self._fade = fresh(self._stems[0].width, self._fall)

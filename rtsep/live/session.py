@@ -54,7 +54,8 @@ class Session:
     """A run on the simulated clock, from a source to a sink (see `feeds.py`).
 
     Making it builds the engine and fixes the latency; `start` begins, `join` waits, `finish` ends
-    and tells. As a context manager it leaves nothing behind, whatever happens.
+    and tells. As a context manager it leaves nothing behind, whatever happens. A `process` that was
+    started earlier has loaded its libraries by now; the session ends it.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Session:
         channels: int,
         options: Options,
         progress: Callable[[str], None] = lambda text: None,
+        process: WorkerProcess | None = None,
     ):
         self.options, self.rate, self.channels = options, rate, channels
         self._source, self._sink = source, sink
@@ -72,18 +74,17 @@ class Session:
         self._wakeup: Wakeup | None = None
         self.clock: SimulatedClock | None = None
         self.recorder: Recorder | None = None
-        self.process = WorkerProcess(
-            {
-                "model": options.model,
-                "engine": options.engine,
-                "chunk": options.chunk,
-                "factory": options.factory,
-                "rate": rate,
-                "channels": channels,
-            }
-        )
+        self.process = process or WorkerProcess()
+        job = {
+            "model": options.model,
+            "engine": options.engine,
+            "chunk": options.chunk,
+            "factory": options.factory,
+            "rate": rate,
+            "channels": channels,
+        }
         try:
-            self.info = self.process.ready(progress)
+            self.info = self.process.build(job, progress)
             self.stems = tuple(self.info["stems"])
             self.gains = self._heard()
             self.latency = self._latency()

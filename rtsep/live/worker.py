@@ -1,8 +1,9 @@
 """The worker: a process that takes the mixture from its ring, separates, and fills a stem ring.
 
-`python -m rtsep.live.worker JSON` is started by the session. On its standard output it says, one
-JSON object a line, what it is doing; on its standard input it is asked and told:
+`python -m rtsep.live.worker` is started by the session. On its standard output it says, one JSON
+object a line, what it is doing; on its standard input (<-) it is asked and told:
 
+    <- {"build": {...}}                          the model, the engine, the device's rate ...
     {"progress": TEXT}                           while an engine is built
     {"ready": {...}}                             what it will run: names, rates, delays
     <- {"rebuffer": BLOCK}   {"rebuffer": N}     may be asked several times
@@ -53,6 +54,7 @@ from rtsep.live.layout import (
 )
 from rtsep.live.ring import OK, Ring
 from rtsep.live.wakeup import Wakeup
+from rtsep.pipeline import Pipeline
 
 BEHIND = 0.5  # s of sound: more than that is not made up for, the worker jumps to now
 WARM_UP = 0.1  # s after a jump in which the network has heard too little to be listened to
@@ -62,7 +64,7 @@ PRIORITY = 60
 class Worker:
     """Moves sound from the capture ring through the pipeline into one stem ring."""
 
-    def __init__(self, pipeline, block: Block, ring: int = STEMS_A):
+    def __init__(self, pipeline: Pipeline, block: Block, ring: int = STEMS_A):
         self._pipeline, self._block = pipeline, block
         self._capture, self._stems = Ring(block, CAPTURE), Ring(block, ring)
         self._rate = int(block.i64[RATE])
@@ -139,10 +141,8 @@ def work(worker: Worker, block: Block, wakeup: Wakeup, orphaned=lambda: False) -
             wakeup.wait(0.05)
 
 
-def build(job: dict, progress):
+def build(job: dict, progress) -> Pipeline:
     """The pipeline for a job; its engine comes from `rtsep.engines`, or from a named factory."""
-    from rtsep.pipeline import Pipeline
-
     channels = job["channels"]
     if job.get("factory"):
         module, _, function = job["factory"].partition(":")
@@ -159,7 +159,7 @@ def build(job: dict, progress):
     return Pipeline(engine, job["rate"], channels, filter=job.get("filter", "standard"))
 
 
-def describe(pipeline) -> dict:
+def describe(pipeline: Pipeline) -> dict:
     """What the session has to know of a pipeline, as JSON takes it."""
     spec = pipeline.engine.spec
     return {
@@ -186,7 +186,7 @@ def main() -> None:
         out.write(json.dumps(message) + "\n")
 
     try:
-        _converse(json.loads(sys.argv[1]), say)
+        _converse(say)
     except Failure as failure:
         say(error=str(failure), code=failure.exit_code)
     except BrokenPipeError:
@@ -195,23 +195,26 @@ def main() -> None:
         say(error=f"the worker failed: {type(error).__name__}: {error}", code=1)
 
 
-def _converse(job: dict, say) -> None:
+def _converse(say) -> None:
     parent = os.getppid()
-    pipeline = build(job, lambda text: say(progress=text))
-    _rehearse(pipeline)
-    say(ready=describe(pipeline))
+    pipeline = None
     for line in sys.stdin:
         request = json.loads(line)
-        if "rebuffer" in request:
+        if "build" in request:
+            pipeline = build(request["build"], lambda text: say(progress=text))
+            _rehearse(pipeline)
+            say(ready=describe(pipeline))
+        elif "rebuffer" in request:
             p = pipeline
             say(rebuffer=latency.rebuffer(p.computable, p.delay, p.period, request["rebuffer"]))
         elif "run" in request:
             _run(pipeline, request, say, parent)
             break
-    pipeline.close()
+    if pipeline is not None:
+        pipeline.close()
 
 
-def _run(pipeline, request: dict, say, parent: int) -> None:
+def _run(pipeline: Pipeline, request: dict, say, parent: int) -> None:
     closed = threading.Event()
 
     def watch() -> None:
@@ -229,7 +232,7 @@ def _run(pipeline, request: dict, say, parent: int) -> None:
         wakeup.close()
 
 
-def _rehearse(pipeline) -> None:
+def _rehearse(pipeline: Pipeline) -> None:
     """A fifth of a second of silence in a block of its own, as in earnest.
 
     So everything is compiled, loaded and touched before the first real step.
