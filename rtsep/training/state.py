@@ -1,0 +1,84 @@
+"""Where a training stands, and its files: what it takes to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rtsep.errors import Failure
+
+
+@dataclass
+class TrainingState:
+    """The weights, their running average, the optimiser, and how far they are.
+
+    `seconds` is the time spent training, over all runs. There is no state of random numbers: what
+    is drawn depends on the step alone.
+    """
+
+    model: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, model: nn.Module, rate: float, weight_decay: float) -> TrainingState:
+        # Only what multiplies is decayed: biases, norms and slopes have one dimension.
+        matrices = [p for p in model.parameters() if p.dim() > 1]
+        vectors = [p for p in model.parameters() if p.dim() <= 1]
+        optimiser = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=rate,
+        )
+        average = copy.deepcopy(model).requires_grad_(False).eval()
+        return cls(model, average, optimiser)
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        """Moves the average towards the weights; faster at first, so that it forgets the start."""
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        mean, now = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(mean, now, 1 - decay)
+
+    def save(self, path: Path, identity: dict) -> None:
+        """Writes all of it; whole, or the file that was there before stays."""
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        content = {
+            "identity": identity,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        try:
+            torch.save(content, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:
+            raise Failure(f"can't write {path}: {error}") from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load(self, path: Path, identity: dict) -> None:
+        """Takes over what `save` wrote. Raises `Failure` where it is of another model."""
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise Failure(f"nothing to resume: there is no {path}") from None
+        except Exception as error:
+            raise Failure(f"can't read {path}: {error}") from None
+        if content["identity"] != identity:
+            raise Failure(f"{path} is of another model or seed than the recipe's")
+        self.model.load_state_dict(content["model"])
+        self.average.load_state_dict(content["average"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.step, self.seconds = content["step"], content["seconds"]
