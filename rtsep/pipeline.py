@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from math import ceil, floor, lcm
+from os import PathLike
 from time import perf_counter_ns
 
 import numpy as np
@@ -23,6 +24,31 @@ from rtsep.audio.resampling import Resampler, check_rate
 from rtsep.errors import WrongCall
 
 _PIECE = 4096  # input samples taken at once, at most: bounds the memory of long blocks
+
+
+def build(
+    model,
+    rate: int,
+    channels: int,
+    *,
+    engine: str = "auto",
+    chunk: int | None = None,
+    filter: str = "standard",
+    progress: Callable[[str], None] | None = None,
+) -> Pipeline:
+    """A pipeline with an engine of its own, built for `channels`; see `rtsep.engines.build`.
+
+    Raises what that raises, and `WrongCall` for a rate or channel count that can't be.
+    """
+    from rtsep import engines
+    from rtsep.checkpoints import read_spec
+    from rtsep.models import find
+
+    check_rate(rate)
+    spec = read_spec(find(model)) if isinstance(model, str | PathLike) else model
+    batch = Pipeline.batch_for(spec, channels)
+    made = engines.build(model, engine, chunk=chunk, batch=batch, progress=progress)
+    return Pipeline(made, rate, channels, filter)
 
 
 class Pipeline:
