@@ -218,11 +218,9 @@ def _watch(session, show: bool) -> bool:
                 print(f"\r\x1b[K{_line(session)[:width]}", end="", flush=True)
             if session.worker_died and not told:
                 told = True
-                newline = "\n" if terminal else ""
-                print(
-                    f"{newline}rtsep: {session.process.last_words}; the sound goes on dry",
-                    file=sys.stderr,
-                )
+                if show:
+                    words = f"{session.process.last_words}: the sound goes on dry"
+                    print(f"\r\x1b[K{words}" if terminal else words, flush=True)
     except KeyboardInterrupt:
         interrupted = True
     if show:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import carray, types
 
 from rtsep.live import layout as at
 from rtsep.live.fade import POSITION, advance, turn, weights
@@ -71,7 +71,7 @@ from rtsep.live.layout import (
     WORKER,
     XRUNS,
 )
-from rtsep.live.native import address_of, nap, now, post
+from rtsep.live.native import address_of, c_function, compiled, nap, now, post
 from rtsep.live.ring import load, overrun, publish, reserve, set_flags, worst_flag, written
 
 _ULONG = types.uint64 if ctypes.sizeof(ctypes.c_ulong) == 8 else types.uint32
@@ -93,7 +93,7 @@ _XRUN = 0b1111  # PortAudio's four flags for lost or late buffers, without "prim
 _WORDS = 1 << 40  # more than any block holds: views of it are never bounds-checked
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _capture(h, f32, u8, source, n, silent):
     """Takes the device's n frames into the capture ring; the clock time of the first."""
     inputs, channels = h[INPUTS], h[CHANNELS]
@@ -114,7 +114,7 @@ def _capture(h, f32, u8, source, n, silent):
     return clock
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _aim(h, x):
     """Looks at the controls, and starts a ramp towards what has changed."""
     stems = h[STEMS]
@@ -134,7 +134,7 @@ def _aim(h, x):
             h[RAMP_LEFT + k] = h[FADE]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _ramp(h, x):
     """One sample further on all ramps."""
     for k in range(h[STEMS] + 1):
@@ -146,12 +146,12 @@ def _ramp(h, x):
                 x[RAMP_VALUE + k] = x[RAMP_TARGET + k]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _there(h, ring, end):
     return end <= 0 or written(h, ring) >= end
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _wait(h, ring, end):
     """On a clock that can wait: until the stems are there, or it makes no sense any more."""
     scratch = h[SCRATCH : SCRATCH + 2]
@@ -162,7 +162,7 @@ def _wait(h, ring, end):
         nap(scratch)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _cause(h, u8, ring, start, n, flags):
     """Why these stems can't be played: a cause's number, or −1 where they can."""
     end = start + n
@@ -184,7 +184,7 @@ def _cause(h, u8, ring, start, n, flags):
     return at.XRUN if flags & _XRUN else at.LATE
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _mix(h, x, f32, ring, start, out, n, present):
     """Fills `out` with n frames of what is heard of the times from `start` on."""
     channels, outputs, stems = h[CHANNELS], h[OUTPUTS], h[STEMS]
@@ -226,7 +226,7 @@ def _mix(h, x, f32, ring, start, out, n, present):
         advance(h, FADE_STATE, length)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
     clock = _capture(h, f32, u8, source, n, silent)
     post(h[WAKE])
@@ -252,7 +252,7 @@ def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
         h[XRUNS] += 1
 
 
-@cfunc(_SIGNATURE, cache=True)
+@c_function(_SIGNATURE)
 def callback(source, out, frames, info, flags, user):
     h = carray(user, (_WORDS,), np.int64)
     scratch = h[SCRATCH : SCRATCH + 2]

@@ -58,8 +58,9 @@ class SimulatedClock:
         self._block.i64[FINISH] = 1
 
     def join(self, seconds: float | None = None) -> bool:
-        """Whether the run is over, after waiting for it for at most so long."""
-        self._thread.join(seconds)
+        """Whether it doesn't run (any more), after waiting for that for at most so long."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _main(self) -> None:

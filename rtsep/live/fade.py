@@ -12,7 +12,8 @@ the recorder, which has to draw the same ramps, keeps its own.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rtsep.live.native import compiled
 
 # Offsets in the state.
 POSITION = 0  # frames so far
@@ -22,7 +23,7 @@ RISE = 3  # how many frames of the rise were played; `length`: fully there
 PRESENT = 4
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def turn(h, s, present, renew):
     """Before some frames: is the signal there? `renew`: it is, but it is another signal."""
     was = h[s + PRESENT]
@@ -34,7 +35,7 @@ def turn(h, s, present, renew):
     h[s + PRESENT] = present
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def weights(h, s, fall):
     """(of the signal, of the tail, the tail's frame in the history) for the frame at hand."""
     length = len(fall)
@@ -47,7 +48,7 @@ def weights(h, s, fall):
     return np.float32(1) - fall[rise] if rise < length else np.float32(1), of_tail, at
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def advance(h, s, length):
     """After a frame."""
     h[s + POSITION] += 1
@@ -57,7 +58,7 @@ def advance(h, s, length):
         h[s + RISE] += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def cover(h, s, history, fall, present, x, y, whole):
     """Frames x (n, width) as they are heard, into y; whole[i]: y[i] is x[i].
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from rtsep.live.layout import BINS
+from rtsep.live.native import compiled
 
 PER_OCTAVE = 16
 LEAST = 100.0  # ns: the upper edge of bin 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count(h, histogram, ns):
     """Adds a time to the histogram at this slot."""
     k = 0

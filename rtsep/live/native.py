@@ -7,13 +7,51 @@ or can raise. Addresses are int64.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 from llvmlite import ir
-from numba import njit, types
+from numba import cfunc, config, njit, types
 from numba.extending import intrinsic
 
+from rtsep.engines import cache
+
+_COMPILED = ("native", "layout", "ring", "fade", "histogram", "callback")
 _INT64 = ir.IntType(64)
+
+
+@contextmanager
+def _kept():
+    """Compiled code is kept on disk, in a folder for this state of all its sources.
+
+    Left to itself, numba looks at one file only: it would go on with a callback that was compiled
+    against an older layout of the block.
+    """
+    text = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in _COMPILED)
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(cache.folder() / "native" / hashlib.sha256(text).hexdigest()[:16])
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+def compiled(function):
+    """Decorator: compiled on first use, kept on disk, runs without the interpreter's lock."""
+    with _kept():
+        return njit(nogil=True, cache=True)(function)
+
+
+def c_function(signature):
+    """Decorator: compiled at once, or taken from disk; callable from C by its `address`."""
+
+    def compile(function):
+        with _kept():
+            return cfunc(signature, cache=True)(function)
+
+    return compile
 
 
 @intrinsic
@@ -80,19 +118,19 @@ if sys.platform == "win32":
     ctypes.windll.kernel32.QueryPerformanceFrequency(ctypes.byref(_frequency))
     _TICKS = _frequency.value
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def now(scratch):
         """Monotonic time in ns; `scratch` is an int64 array of at least 2."""
         _counter(pointer_to(scratch.ctypes.data))
         whole, rest = divmod(scratch[0], _TICKS)
         return whole * 1_000_000_000 + rest * 1_000_000_000 // _TICKS
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def post(address):
         """Wakes whoever waits on the semaphore at this address (or with this handle)."""
         _release(pointer_to(address), 1, pointer_to(0))
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def nap(scratch):
         """Sleeps as shortly as the machine can."""
         _sleep(1)
@@ -105,18 +143,18 @@ else:
     _nanosleep = types.ExternalFunction("nanosleep", types.int32(types.voidptr, types.voidptr))
     _sem_post = types.ExternalFunction("sem_post", types.int32(types.voidptr))
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def now(scratch):
         """Monotonic time in ns; `scratch` is an int64 array of at least 2."""
         _clock_gettime(_MONOTONIC, pointer_to(scratch.ctypes.data))
         return scratch[0] * 1_000_000_000 + scratch[1]
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def post(address):
         """Wakes whoever waits on the semaphore at this address (or with this handle)."""
         _sem_post(pointer_to(address))
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def nap(scratch):
         """Sleeps as shortly as the machine can."""
         scratch[0], scratch[1] = 0, 20_000

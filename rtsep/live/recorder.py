@@ -105,12 +105,19 @@ class Recorder:
         self._thread.start()
 
     def finish(self, end: int) -> None:
-        """Writes what is left up to clock time `end`, and closes the files."""
+        """Writes what is left up to clock time `end`, and closes the files.
+
+        Of a recording that never began nothing is left.
+        """
         self._end = end
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
+        empty = self.samples == 0
         self._tape.close()
+        if empty:
+            for file in self.files:
+                Path(file).unlink(missing_ok=True)
 
     def _rehearse(self) -> None:
         """Loads what is compiled, which would hold up the clock while it runs."""

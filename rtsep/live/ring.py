@@ -11,7 +11,6 @@ Times before 0 are silence, and valid.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtsep.live.layout import (
     CAPACITY,
@@ -23,30 +22,30 @@ from rtsep.live.layout import (
     WRITTEN,
     Block,
 )
-from rtsep.live.native import fence, load_acquire, store_release
+from rtsep.live.native import compiled, fence, load_acquire, store_release
 
 OK, NOT_YET, OVERRUN = 0, 1, 2
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def load(h, slot):
     """An index that another thread writes."""
     return load_acquire(h.ctypes.data + 8 * slot)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def store(h, slot, value):
     """An index that other threads read."""
     store_release(h.ctypes.data + 8 * slot, value)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def written(h, ring):
     """The time up to which the ring is written."""
     return load(h, h[ring + WRITTEN])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def reserve(h, ring, n):
     """Announces that the next n frames will be overwritten; the time of the first of them."""
     start = h[h[ring + WRITTEN]]
@@ -55,14 +54,14 @@ def reserve(h, ring, n):
     return start
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def publish(h, ring, end):
     """What was reserved is written."""
     fence()
     store(h, h[ring + WRITTEN], end)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def set_flags(h, u8, ring, start, n, flag):
     """Flags the frames from `start` on; more than the ring holds are as many as it holds."""
     capacity = h[ring + CAPACITY]
@@ -73,7 +72,7 @@ def set_flags(h, u8, ring, start, n, flag):
         u8[base + (t & (capacity - 1))] = flag
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def write(h, f32, u8, ring, frames, flag):
     """Appends frames (n, width), n at most the capacity."""
     n, width = frames.shape
@@ -87,7 +86,7 @@ def write(h, f32, u8, ring, frames, flag):
     publish(h, ring, start + n)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def skip(h, u8, ring, end, flag):
     """Goes on at time `end`: what lies between stays as it is, and gets this flag."""
     start = h[h[ring + WRITTEN]]
@@ -96,14 +95,14 @@ def skip(h, u8, ring, end, flag):
     publish(h, ring, end)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def overrun(h, ring, start):
     """Whether the frame at `start` may have been overwritten."""
     fence()
     return load(h, h[ring + RESERVED]) - h[ring + CAPACITY] > start
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def read(h, f32, u8, ring, start, frames, flags):
     """Copies n frames from `start` on into `frames` (n, width) and their `flags` (n,).
 
@@ -125,7 +124,7 @@ def read(h, f32, u8, ring, start, frames, flags):
     return OVERRUN if first < start + n and overrun(h, ring, first) else OK
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def worst_flag(h, u8, ring, start, n):
     """VALID, or the highest other flag among n written frames from `start` on."""
     capacity, base = h[ring + CAPACITY], h[ring + FLAGS]

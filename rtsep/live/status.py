@@ -70,7 +70,9 @@ class Status:
     def real_time_factor(self) -> float:
         """Compute time over audio time, resampling included; 0 where nothing was computed."""
         h = self._block.i64
-        return float(h[BUSY] * h[RATE] / (1e9 * h[PROCESSED])) if h[PROCESSED] else 0.0
+        if not h[PROCESSED]:
+            return 0.0
+        return float(h[BUSY]) / 1e9 / (float(h[PROCESSED]) / float(h[RATE]))
 
     def levels(self) -> list[float]:
         """Of each stem over its last tenth of a second, before gains: RMS over all channels."""

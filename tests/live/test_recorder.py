@@ -126,7 +126,7 @@ def test_refusals_leave_nothing(tmp_path):
             Recorder(device.block, tmp_path, ("../voice", "mix"), "mix")
         recorder = Recorder(device.block, tmp_path, names, "background", overwrite=True)
         recorder.finish(0)
-        assert recorder.samples == 0 and len(soundfile.read(tmp_path / "background.wav")[0]) == 0
+        assert recorder.samples == 0 and not list(tmp_path.iterdir())
 
 
 @pytest.fixture
