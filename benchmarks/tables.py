@@ -63,7 +63,71 @@ def startup(results: Path = RESULTS) -> str:
     )
 
 
-TABLES: dict[str, Callable[..., str]] = {"streaming": streaming, "startup": startup}
+def latency(results: Path = RESULTS) -> str:
+    """Internal latency by queue, with the misses of a run at each."""
+    report = json.loads((results / "latency.json").read_text())
+    rows = sorted(report["results"], key=lambda row: (row["latency"]["queue"], row["default"]))
+    parts = ("rebuffer", "queue", "resample", "model", "internal")
+    lines = [
+        _line(*(f"{part}, ms" for part in parts), "real-time factor", "misses"),
+        _line(*("---:" for _ in range(len(parts) + 2))),
+    ]
+    for row in rows:
+        cells = [f"{1e3 * row['latency'][part] / row['rate']:.2f}" for part in parts]
+        cells[1] += " (default)" if row["default"] else ""
+        cells[-1] = f"**{cells[-1]}**"
+        causes = ", ".join(f"{cause} {n}" for cause, n in row["misses"]["causes"].items())
+        missed = f"{row['misses']['total']}" + (f" ({causes})" if causes else "")
+        lines.append(_line(*cells, f"{row['rtf']:.3f}", missed))
+    clean = [row for row in rows if not row["misses"]["total"]]
+    first = rows[0]
+    note = (
+        f"`rtsep run` at {first['rate']} Hz, blocks of {first['block']} samples, paced for "
+        f"{report['seconds']:g} s at each queue (`benchmarks/latency.py`). "
+    )
+    if clean:
+        least = clean[0]["latency"]["internal"]
+        note += (
+            f"The smallest internal latency that ran without a miss: {least} samples, "
+            f"{1e3 * least / first['rate']:.2f} ms. "
+        )
+    return "\n".join([*lines, "", note + _machine(report)])
+
+
+def models(results: Path = RESULTS) -> str:
+    """What ships, from the checkpoints themselves."""
+    from rtsep.checkpoints import parameter_count, read_spec
+    from rtsep.models import find, shipped
+
+    lines = [
+        _line("model", "stems", "rate", "hop", "latency", "parameters", "voice SI-SDR"),
+        _line("---", "---", "---:", "---:", "---:", "---:", "---:"),
+    ]
+    for name in shipped():
+        spec = read_spec(find(name))
+        score = spec.card.get("metrics", {}).get("voice_si_sdr_i_db", {})
+        lines.append(
+            _line(
+                f"`{name}`",
+                ", ".join(spec.stems),
+                f"{spec.rate} Hz",
+                f"{1e3 * spec.hop / spec.rate:g} ms",
+                f"{1e3 * spec.latency / spec.rate:g} ms",
+                f"{parameter_count(find(name)) / 1e6:.2f} M",
+                f"+{score['mean']:.1f} dB mean, +{score['median']:.1f} dB median"
+                if score
+                else "not measured",
+            )
+        )
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "models": models,
+    "streaming": streaming,
+    "startup": startup,
+    "latency": latency,
+}
 
 
 def render(text: str, results: Path = RESULTS) -> str:
