@@ -77,6 +77,11 @@ def draw(recordings: Sequence[Recording], corpus: Corpus, seed: int = 11) -> lis
     return rows
 
 
+def paths(row: dict[str, str]) -> list[str]:
+    """The recordings that a row of a list is made of."""
+    return [place.rpartition("@")[0] for place in (row["voice"], *row["background"].split())]
+
+
 def render(corpus: Corpus, row: dict[str, str]) -> np.ndarray:
     """(2, samples) float32 at 16 kHz: voice and background of one row of a list.
 

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Corpus:
 
     def __getitem__(self, path: str) -> Recording:
         if path not in self._by_path:
-            raise Failure(f"no recording {path!r} in the data folder's index.csv")
+            raise Failure(f"no recording {path!r} in the data folder's index")
         return self._by_path[path]
 
     def read(self, recording: Recording, start: int = 0, length: int | None = None) -> np.ndarray:
@@ -73,7 +73,7 @@ def open_corpus(
     if cache is None:
         from platformdirs import user_cache_dir
 
-        cache = Path(user_cache_dir("rtsep")) / "data"
+        cache = Path(os.environ.get("RTSEP_CACHE_DIR") or user_cache_dir("rtsep")) / "data"
     base = Path(cache) / stamp.hexdigest()[:16]
     lengths_file, samples_file = base.with_suffix(".json"), base.with_suffix(".i16")
     try:
@@ -84,22 +84,20 @@ def open_corpus(
         samples = np.memmap(samples_file, dtype=np.int16, mode="r")
     except OSError as error:
         raise Failure(f"can't decode {data} into {cache}: {error.strerror or error}") from None
-    starts = np.cumsum([0, *lengths])
-    return Corpus(
-        (
-            Recording(
-                row["path"],
-                row["kind"],
-                row["source_group"],
-                row["speaker_or_recording_id"],
-                row["class"],
-                int(start),
-                int(length),
-            )
-            for row, start, length in zip(rows, starts, lengths, strict=False)
-        ),
-        samples,
-    )
+    return Corpus(_recordings(rows, lengths), samples)
+
+
+def decode_some(data: str | Path, paths: Collection[str]) -> Corpus:
+    """A few recordings of a data folder, by their paths, held in memory; no cache.
+
+    Raises `Failure` for one that the folder does not have, or that can't be read.
+    """
+    data = Path(data)
+    rows = [row for row in read_index(data) if row["path"] in paths]
+    if missing := set(paths) - {row["path"] for row in rows}:
+        raise Failure(f"{data} has no recording {min(missing)}")
+    sounds = [_samples(data, row) for row in rows]
+    return Corpus(_recordings(rows, [len(sound) for sound in sounds]), np.concatenate(sounds))
 
 
 def read_index(data: Path) -> list[dict[str, str]]:
@@ -116,6 +114,36 @@ def read_index(data: Path) -> list[dict[str, str]]:
     return rows
 
 
+def _recordings(rows: list[dict[str, str]], lengths: list[int]) -> list[Recording]:
+    """Recordings that lie one after the other."""
+    starts = np.cumsum([0, *lengths])
+    return [
+        Recording(
+            row["path"],
+            row["kind"],
+            row["source_group"],
+            row["speaker_or_recording_id"],
+            row["class"],
+            int(start),
+            length,
+        )
+        for row, start, length in zip(rows, starts[:-1], lengths, strict=True)
+    ]
+
+
+def _samples(data: Path, row: dict[str, str]) -> np.ndarray:
+    import soundfile
+
+    file = data / row["path"]
+    try:
+        samples, rate = soundfile.read(file, dtype="int16")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise Failure(f"can't read {file}: {error}") from None
+    if rate != RATE or samples.ndim != 1:
+        raise Failure(f"{file} is not mono at {RATE} Hz")
+    return samples
+
+
 def _decode(
     data: Path,
     rows: list[dict[str, str]],
@@ -123,23 +151,16 @@ def _decode(
     lengths_file: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    import soundfile
-
     lengths = []
     part = samples_file.with_name(f".{samples_file.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as out:
-            for done, row in enumerate(rows):
-                try:
-                    samples, rate = soundfile.read(data / row["path"], dtype="int16")
-                except (soundfile.LibsndfileError, OSError) as error:
-                    raise Failure(f"can't read {data / row['path']}: {error}") from None
-                if rate != RATE or samples.ndim != 1:
-                    raise Failure(f"{data / row['path']} is not mono at {RATE} Hz")
+            for done, row in enumerate(rows, 1):
+                samples = _samples(data, row)
                 out.write(samples.tobytes())
                 lengths.append(len(samples))
                 if progress is not None:
-                    progress(done + 1, len(rows))
+                    progress(done, len(rows))
         part.replace(samples_file)
     finally:
         part.unlink(missing_ok=True)
