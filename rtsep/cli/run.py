@@ -58,9 +58,7 @@ def command(
         Path | None,
         typer.Option(help="Write DIR/STEM.wav and DIR/mix.wav, before gains.", metavar="DIR"),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option(help="Replace files that are there already.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that are there already.")] = False,
     on_miss: Annotated[
         str,
         typer.Option(help="What is heard when a step is late.", metavar="dry|silence"),

@@ -75,9 +75,7 @@ from rtsep.live.native import address_of, c_function, compiled, nap, now, post
 from rtsep.live.ring import load, overrun, publish, reserve, set_flags, worst_flag, written
 
 _ULONG = types.uint64 if ctypes.sizeof(ctypes.c_ulong) == 8 else types.uint32
-_SIGNATURE = types.int32(
-    types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr
-)
+_SIGNATURE = types.int32(types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr)
 # The same signature for ctypes: in, out, frames, time, flags, user data.
 PROTOTYPE = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -275,5 +273,3 @@ def callback(source, out, frames, info, flags, user):
 def bound():
     """The callback for ctypes: `bound()(in, out, frames, None, flags, block.address)`."""
     return PROTOTYPE(callback.address)
-
-

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from rtsep.errors import Failure, WrongCall
-from rtsep.live.layout import DEAD, RUNNING, STOP, WORKER, Block
+from rtsep.live.layout import DEAD, EPOCH, RUNNING, STOP, WORKER, Block
 
 # One thread: a pool would only make the step's time less certain.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -68,6 +68,7 @@ class WorkerProcess:
         self._say(run=block.name)
         granted = self._next()["running"]
         self._block = block
+        block.i64[EPOCH] += 1
         block.i64[WORKER] = DEAD if self.dead else RUNNING
         return granted
 

@@ -183,9 +183,7 @@ class Recorder:
         by_stem[~whole, self._rest] = (dry - others)[~whole]
 
 
-def _open(
-    folder: Path, stems: tuple[str, ...], rate: int, channels: int, overwrite: bool
-) -> _Tape:
+def _open(folder: Path, stems: tuple[str, ...], rate: int, channels: int, overwrite: bool) -> _Tape:
     tape = _Tape()
     names = [*stems, MIX_NAME]
     if MIX_NAME in stems or any(Path(name).name != name for name in stems):

@@ -4,6 +4,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def workers_find_the_tests(monkeypatch):
-    """The worker process imports `tests.live.perfect`."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+def workers_find_the_model(monkeypatch):
+    """The worker process imports `quarter_model`, as this folder's tests do."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))

@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from live_device import Device
+from quarter_model import Masks
 
 from rtsep.live.latency import Latency, rebuffer
 from rtsep.live.worker import Worker
 from rtsep.pipeline import Pipeline
-from tests.live.device import Device
-from tests.live.perfect import Masks
 
 
 def deliver(rate, deliveries, unit, queue, chunk=64):
@@ -30,9 +30,7 @@ def deliver(rate, deliveries, unit, queue, chunk=64):
         model=pipeline.parts["model"],
     )
     x = np.random.default_rng(0).normal(0, 0.1, (rate // 2, 1)).astype(np.float32)
-    with Device(
-        rate=rate, channels=1, stems=2, block=block, latency=latency.internal
-    ) as device:
+    with Device(rate=rate, channels=1, stems=2, block=block, latency=latency.internal) as device:
         worker = Worker(pipeline, device.block)
         k, turn = 0, 0
         while k < len(x):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from live_runs import assert_sums_to_mix, late, run
 
 from rtsep.live.session import Options
-from tests.live.runs import assert_sums_to_mix, late, run
 
-PERFECT = "tests.live.perfect:build"
+PERFECT = "quarter_model:build"
 PASS_BAND = 0.42 * 16000
 
 

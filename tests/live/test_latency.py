@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quarter_model import Masks
 
 from rtsep.errors import WrongCall
 from rtsep.live.latency import Latency, check_queue, default_queue, rebuffer
 from rtsep.pipeline import Pipeline
-from tests.live.perfect import Masks
 
 
 @given(st.integers(1, 400), st.integers(1, 300), st.integers(0, 500))

@@ -11,6 +11,9 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from live_device import Device
+from live_runs import assert_sums_to_mix, late, recorded, run
+from quarter_model import Masks
 
 from rtsep.errors import Failure, WrongCall
 from rtsep.live import layout as at
@@ -18,9 +21,6 @@ from rtsep.live.recorder import Recorder
 from rtsep.live.session import Options
 from rtsep.live.wav import GrowingWav
 from rtsep.pipeline import Pipeline
-from tests.live.device import Device
-from tests.live.perfect import Masks
-from tests.live.runs import assert_sums_to_mix, late, recorded, run
 
 RATE = 48000
 
@@ -62,7 +62,7 @@ def test_wav_goes_on_in_parts(tmp_path):
 def test_bit_equal_to_the_pipeline(rate, channels, tmp_path):
     """What a free run records is what the pipeline gives offline, late by the latency."""
     x = noise(rate // 2 + 17, channels)
-    options = Options(factory="tests.live.perfect:build", paced=False, record=tmp_path)
+    options = Options(factory="quarter_model:build", paced=False, record=tmp_path)
     r = run(x, rate, options)
     pipeline = Pipeline(Masks(channels, 64), rate, channels)
     offline = np.concatenate([pipeline.process(x.T), pipeline.flush(len(x))], axis=2)
@@ -143,7 +143,7 @@ def small_disk(tmp_path):
 
 def test_full_disk_ends_the_recording_and_not_the_run(small_disk):
     x = noise(RATE)
-    options = Options(factory="tests.live.perfect:build", paced=False, record=small_disk)
+    options = Options(factory="quarter_model:build", paced=False, record=small_disk)
     r = run(x, RATE, options)
     assert r.heard.shape == (len(x) + r.latency, 1)
     [error] = r.summary["errors"]
@@ -159,7 +159,7 @@ import sys, numpy as np
 from rtsep.live.feeds import Array
 from rtsep.live.session import Options, Session
 x = np.random.default_rng(0).normal(0, 0.1, (480000, 1)).astype(np.float32)
-options = Options(factory="tests.live.perfect:build", record=sys.argv[1])
+options = Options(factory="quarter_model:build", record=sys.argv[1])
 session = Session(Array(x), None, 48000, 1, options)
 session.start()
 print(session.latency.internal, flush=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from live_runs import assert_sums_to_mix, recorded
 
 from rtsep import demo
-from tests.live.runs import assert_sums_to_mix, recorded
 
-QUARTER = ["--factory", "tests.live.perfect:build"]
+QUARTER = ["--factory", "quarter_model:build"]
 RTSEP = [sys.executable, "-m", "rtsep", "run"]
 
 
@@ -171,12 +171,10 @@ def test_full_disk(sound, tmp_path):
 
 
 def test_strict():
-    starved = ["--factory", "tests.live.perfect:starved", "--duration", 1]
+    starved = ["--factory", "quarter_model:starved", "--duration", 1]
     loose, strict = rtsep(*starved), rtsep(*starved, "--strict")
     assert loose.returncode == 0 and re.search(r"misses: [1-9]\d* \(worker late", loose.stdout)
-    assert strict.returncode == 1 and re.fullmatch(
-        r"rtsep: --strict: \d+ misses\n", strict.stderr
-    )
+    assert strict.returncode == 1 and re.fullmatch(r"rtsep: --strict: \d+ misses\n", strict.stderr)
 
 
 def test_control_c_ends_cleanly(tmp_path):

@@ -9,15 +9,17 @@ import time
 
 import numpy as np
 import pytest
+from live_runs import Array, Collected, assert_sums_to_mix, late, run
 
 from rtsep.errors import Failure, WrongCall
 from rtsep.live import layout
 from rtsep.live.session import Options, Session
-from tests.live.runs import Array, Collected, assert_sums_to_mix, late, run
 
 RATE = 48000
 FADE = RATE // 200
-BASE = {"solo": ("voice",), "paced": True, "on_miss": "dry"}
+# 40 ms of queue: only what a test does to the worker makes it late, and no busy machine.
+BASE = {"solo": ("voice",), "queue": 1920}
+TIGHT = BASE | {"queue": None}
 
 
 def tone(seconds):
@@ -53,7 +55,7 @@ def check(r, x):
 
 def test_slow_steps(tmp_path):
     x = tone(1.6)
-    r = run(x, RATE, Options(factory="tests.live.perfect:slow", record=tmp_path, **BASE))
+    r = run(x, RATE, Options(factory="quarter_model:slow", record=tmp_path, **TIGHT))
     assert r.summary["misses"]["causes"].keys() == {"worker late"}
     assert r.summary["step_ms"]["max"] > 39
     voice, _ = check(r, x)
@@ -63,7 +65,7 @@ def test_slow_steps(tmp_path):
 def test_starved(tmp_path):
     """Steps that take longer than their sound: the worker falls behind, jumps, is counted."""
     x = tone(2.5)
-    r = run(x, RATE, Options(factory="tests.live.perfect:starved", record=tmp_path, **BASE))
+    r = run(x, RATE, Options(factory="quarter_model:starved", record=tmp_path, **BASE))
     assert {"worker late", "worker jumped"} >= r.summary["misses"]["causes"].keys()
     assert r.summary["jumps"] >= 1 and r.summary["rtf"] > 1
     _, dry = check(r, x)
@@ -77,7 +79,7 @@ def test_killed(tmp_path):
         time.sleep(0.5)
         os.kill(session.process.pid, signal.SIGKILL)
 
-    r = run(x, RATE, Options(factory="tests.live.perfect:build", record=tmp_path, **BASE), kill)
+    r = run(x, RATE, Options(factory="quarter_model:build", record=tmp_path, **BASE), kill)
     assert "worker dead" in r.summary["misses"]["causes"]
     assert r.summary["errors"] == [
         "the worker ended unexpectedly (signal 9); the sound went on dry"
@@ -94,7 +96,7 @@ def test_killed_to_silence(tmp_path):
         os.kill(session.process.pid, signal.SIGKILL)
 
     options = BASE | {"on_miss": "silence"}
-    r = run(x, RATE, Options(factory="tests.live.perfect:build", **options), kill)
+    r = run(x, RATE, Options(factory="quarter_model:build", **options), kill)
     assert_no_click(r.heard)
     assert not r.heard[-RATE // 5 :].any()
 
@@ -109,9 +111,9 @@ def test_stopped_and_continued(seconds, tmp_path):
         time.sleep(seconds)
         os.kill(session.process.pid, signal.SIGCONT)
 
-    r = run(x, RATE, Options(factory="tests.live.perfect:build", record=tmp_path, **BASE), pause)
+    r = run(x, RATE, Options(factory="quarter_model:build", record=tmp_path, **BASE), pause)
     causes = r.summary["misses"]["causes"]
-    assert causes["worker late"] > 0.8 * seconds * RATE / 64
+    assert causes["worker late"] > 0.6 * seconds * RATE / 64
     assert ("worker jumped" in causes) == (r.summary["jumps"] == 1) == (seconds > 0.5)
     assert not r.summary["errors"]
     voice, dry = check(r, x)
@@ -121,7 +123,7 @@ def test_stopped_and_continued(seconds, tmp_path):
 
 def test_output_that_is_no_number(tmp_path):
     x = tone(1.2)
-    r = run(x, RATE, Options(factory="tests.live.perfect:poisoned", record=tmp_path, **BASE))
+    r = run(x, RATE, Options(factory="quarter_model:poisoned", record=tmp_path, **BASE))
     assert set(r.summary["misses"]["causes"]) == {"invalid sound"}
     assert r.summary["resets"] >= 4
     assert all(np.isfinite(sound).all() for sound in r.files.values())
@@ -130,7 +132,7 @@ def test_output_that_is_no_number(tmp_path):
 
 def test_crash_says_what_happened():
     x = tone(1.2)
-    r = run(x, RATE, Options(factory="tests.live.perfect:crashing", **BASE))
+    r = run(x, RATE, Options(factory="quarter_model:crashing", **BASE))
     assert r.summary["errors"] == [
         "the worker failed: ValueError: out of masks; the sound went on dry"
     ]
@@ -139,7 +141,7 @@ def test_crash_says_what_happened():
 def test_free_clock_waits_for_a_slow_worker():
     x = tone(1.0)
     options = BASE | {"paced": False}
-    r = run(x, RATE, Options(factory="tests.live.perfect:slow", **options))
+    r = run(x, RATE, Options(factory="quarter_model:slow", **options))
     assert r.summary["misses"]["total"] == 0
     assert np.abs(r.heard - 0.25 * late(x, r.latency))[2000:].max() < 1e-3
 
@@ -151,7 +153,7 @@ def test_free_clock_does_not_wait_for_a_dead_worker():
         os.kill(session.process.pid, signal.SIGKILL)
 
     options = BASE | {"paced": False}
-    r = run(x, RATE, Options(factory="tests.live.perfect:starved", **options), kill)
+    r = run(x, RATE, Options(factory="quarter_model:starved", **options), kill)
     assert r.summary["misses"]["causes"].keys() == {"worker dead"} and r.summary["errors"]
 
 
@@ -159,7 +161,7 @@ def test_a_stuck_worker_can_be_left():
     """A run on the free clock ends although its worker is stopped for good."""
     x = tone(10.0)
     with Session(
-        Array(x), Collected(), RATE, 1, Options(factory="tests.live.perfect:build", paced=False)
+        Array(x), Collected(), RATE, 1, Options(factory="quarter_model:build", paced=False)
     ) as session:
         session.start()
         os.kill(session.process.pid, signal.SIGSTOP)
@@ -172,12 +174,12 @@ def test_a_stuck_worker_can_be_left():
 def test_wrong_calls_leave_no_process():
     before = threading.active_count()
     for error, changes in {
-        "no masks today": {"factory": "tests.live.perfect:refusing"},
+        "no masks today": {"factory": "quarter_model:refusing"},
         "queue 100": {"queue": 100},
         "at least 1 sample": {"blocks": 0},
         "no such model": {"factory": None, "model": "no such model"},
     }.items():
-        options = Options(**{"factory": "tests.live.perfect:build"} | changes)
+        options = Options(**{"factory": "quarter_model:build"} | changes)
         with pytest.raises(Failure, match=error):
             Session(Array(tone(0.1)), None, RATE, 1, options)
     with pytest.raises(WrongCall, match="no stem 'drums': quarter has voice, background"):
@@ -186,7 +188,7 @@ def test_wrong_calls_leave_no_process():
             None,
             RATE,
             1,
-            Options(factory="tests.live.perfect:build", solo=("drums",)),
+            Options(factory="quarter_model:build", solo=("drums",)),
         )
     assert threading.active_count() == before
 
@@ -197,7 +199,7 @@ def test_the_worker_ends_with_its_parent():
 import sys, time, numpy as np
 from rtsep.live.feeds import Array
 from rtsep.live.session import Options, Session
-options = Options(factory="tests.live.perfect:build")
+options = Options(factory="quarter_model:build")
 s = Session(Array(np.zeros((480000, 1))), None, 48000, 1, options)
 s.start()
 print(s.process.pid, s.block.name, flush=True)
