@@ -1,0 +1,202 @@
+"""Conv-TasNet, with every option, against its naive twin."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtsep import create
+from rtsep.errors import WrongCall
+from rtsep.models.convtasnet import ACTIVATIONS, MASKS
+from rtsep.naive import twin
+from rtsep.streaming import StateSpec, verify_streaming
+
+SMALL = {
+    "filters": 10,
+    "kernel": 8,
+    "bottleneck": 5,
+    "hidden": 7,
+    "skip": 6,
+    "blocks": 2,
+    "repeats": 2,
+}
+quick = settings(max_examples=12, deadline=None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def windows_in_float64():
+    """The context's windows keep the type they were made in; the twin's are exact."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def small(**options):
+    model = create("convtasnet", **(SMALL | options))
+    for parameter in model.parameters():
+        if parameter.dim() < 3:
+            torch.nn.init.normal_(parameter, 0.2, 0.4)
+    return model
+
+
+def check(model, **options):
+    report = verify_streaming(model, hops=40, twin=twin(model), **options)
+    assert report.measured_latency == model.latency
+    return report
+
+
+@st.composite
+def bases(draw) -> dict:
+    """Kernels, strides that do and don't divide them, and any padding of the public form."""
+    stride = draw(st.integers(2, 6))
+    kernel = stride + draw(st.integers(0, 8))
+    return {
+        "kernel": kernel,
+        "stride": stride,
+        "padding": draw(st.none() | st.integers(0, kernel - stride)),
+    }
+
+
+@quick
+@given(bases(), st.sampled_from(["frame", "cumulative"]), st.integers(0, 20))
+def test_any_basis(basis: dict, norm: str, onset: int) -> None:
+    model = small(**basis, norm=norm)
+    check(model, onset=onset)
+    kernel, stride, padding = basis["kernel"], basis["stride"], basis["padding"]
+    assert kernel - stride <= model.latency < kernel
+    if padding is None or (kernel - stride - padding) % stride == 0:
+        assert model.latency == kernel - stride
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_masks(mask: str) -> None:
+    check(small(mask=mask, stems=("a", "b", "c")))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation: str) -> None:
+    check(small(activation=activation, padding=0))
+
+
+@quick
+@given(
+    st.integers(0, 6), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)
+)
+def test_sizes(skip: int, taps: int, blocks: int, repeats: int, stems: int) -> None:
+    check(
+        small(
+            skip=skip,
+            taps=taps,
+            blocks=blocks,
+            repeats=repeats,
+            stems=[f"s{i}" for i in range(stems)],
+        )
+    )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("skip", [0, 6])
+def test_bias_head_and_skips(bias: bool, head: bool, skip: int) -> None:
+    check(small(bias=bias, head=head, skip=skip, padding=0, norm="cumulative"))
+
+
+@pytest.mark.parametrize("consistency, remainder", [("equal", None), ("remainder", "b")])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_stems_sum_to_the_mixture(consistency: str, remainder: str | None, channels: int) -> None:
+    model = small(
+        channels=channels, stems=("a", "b", "c"), consistency=consistency, remainder=remainder
+    )
+    check(model)
+    x = torch.randn(2, channels, 101)
+    torch.testing.assert_close(model.separate(x).sum(1), x)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("basis", [{}, {"padding": 0}, {"kernel": 9, "stride": 4}])
+@pytest.mark.parametrize("context", [9, 16, 40])
+def test_context(channels: int, basis: dict, context: int) -> None:
+    """A spectrum of the past costs no latency."""
+    model = small(channels=channels, context=context, consistency="remainder", **basis)
+    check(model)
+    assert model.latency == small(channels=channels, **basis).latency
+
+
+def test_context_sees_further_back() -> None:
+    """Only with the context does a sample from long ago change what is heard now."""
+    x = torch.randn(1, 200, 1)
+    changed = x.clone()
+    changed[:, 100] += 1
+    for context, seen in ((0, False), (64, True)):
+        model = small(context=context, blocks=1, repeats=1, taps=1)
+        y, z = model(x), model(changed)
+        assert not torch.equal(y[:, 150:], z[:, 150:]) == seen
+        assert torch.equal(y[:, :90], z[:, :90])
+
+
+@pytest.mark.parametrize("norm", ["frame", "cumulative"])
+def test_in_float32(norm: str) -> None:
+    check(small(norm=norm), dtype=torch.float64)
+    verify_streaming(small(norm=norm, consistency="equal"), dtype=torch.float32)
+
+
+@torch.no_grad()
+def test_silence_and_noise_after_it() -> None:
+    model = small(norm="cumulative", context=16)
+    x = torch.cat([torch.zeros(1, 80, 1), torch.randn(1, 80, 1), torch.zeros(1, 80, 1)], 1)
+    assert torch.isfinite(model(x)).all()
+
+
+def test_layouts() -> None:
+    model = small(channels=2, stems=("a", "b", "c"))
+    x = torch.randn(2, 2, 37)
+    y = model.separate(x)
+    assert y.shape == (2, 3, 2, 37)
+    assert torch.equal(y.permute(0, 3, 1, 2), model(x.transpose(1, 2)))
+
+
+def test_state_is_small_and_named() -> None:
+    model = small(norm="cumulative")
+    state, onset = model.initial(1)
+    assert onset == model.latency == 4
+    names = StateSpec.of(state).names
+    assert any(name.endswith("blocks.3.past") for name in names)
+    assert any(name.endswith("blocks.0.norm1.frames") for name in names)
+
+
+def test_roles() -> None:
+    model = small(stems=("a", "b", "c"))
+    assert (model.primary, model.remainder) == ("a", "c")
+    model = small(stems=("a", "b", "c"), primary="b", remainder="a")
+    assert (model.primary, model.remainder) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"stems": ()}, "at least one"),
+        ({"stems": ("a", "a")}, "each name once"),
+        ({"stems": ("../a", "b")}, "letters, digits"),
+        ({"primary": "c"}, "primary stem 'c'"),
+        ({"remainder": "c"}, "remainder stem 'c'"),
+        ({"channels": 3}, "mono"),
+        ({"rate": 0}, "rate 0"),
+        ({"norm": "batch"}, "norm 'batch'"),
+        ({"mask": "round"}, "mask 'round'"),
+        ({"activation": "round"}, "activation 'round'"),
+        ({"consistency": "some"}, "consistency 'some'"),
+        ({"stems": ("a",), "consistency": "remainder"}, "nothing to estimate"),
+        ({"stride": 9}, "stride 9 skips"),
+        ({"padding": 5}, "padding 5"),
+        ({"context": 7}, "context 7"),
+        ({"blocks": 0}, "blocks 0"),
+        ({"bogus": 1}, "bogus"),
+        ({"kernel": "x"}, "convtasnet"),
+    ],
+)
+def test_refuses(wrong: dict, said: str) -> None:
+    with pytest.raises(WrongCall, match=said):
+        create("convtasnet", **(SMALL | wrong))
