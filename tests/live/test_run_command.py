@@ -215,19 +215,45 @@ def test_a_dead_worker_is_said_and_fails():
     assert "2.01 s of sound" in out
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into processes through /proc")
-def test_no_torch_with_a_cached_engine(tmp_path, monkeypatch):
-    """The real model's path: built once, and from then on no torch in either process."""
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small Conv-TasNet with random weights, and a cache that holds its engine afterwards."""
     from rtsep import checkpoints
     from rtsep.models import create
 
-    monkeypatch.setenv("RTSEP_CACHE_DIR", str(tmp_path / "cache"))
-    tiny = create("convtasnet", filters=16, kernel=128, bottleneck=8, hidden=16, skip=8, blocks=2)
-    checkpoints.save(tiny, tmp_path / "tiny.safetensors")
-    arguments = ["--model", tmp_path / "tiny.safetensors"]
-    assert rtsep(*arguments, "--clock", "free", "--duration", 0.1).returncode == 0
+    folder = tmp_path_factory.mktemp("tiny")
+    model = create("convtasnet", filters=16, kernel=128, bottleneck=8, hidden=16, skip=8, blocks=2)
+    checkpoints.save(model, folder / "tiny.safetensors")
+    before = os.environ.get("RTSEP_CACHE_DIR")
+    os.environ["RTSEP_CACHE_DIR"] = str(folder / "cache")
+    yield folder / "tiny.safetensors"
+    del os.environ["RTSEP_CACHE_DIR"]
+    if before is not None:
+        os.environ["RTSEP_CACHE_DIR"] = before
 
-    running = start(*arguments, "--duration", 3)
+
+@pytest.mark.parametrize("rate, channels", [(16000, 1), (44100, 2), (48000, 1)])
+def test_bit_equal_to_separate(rate, channels, tiny, tmp_path):
+    """A real engine's recording, late by the internal latency, is what `separate` writes."""
+    x = np.random.default_rng(2).normal(0, 0.1, (rate + 77, channels))
+    soundfile.write(tmp_path / "in.wav", x, rate, "FLOAT")
+    record = ["--record", tmp_path / "live", "--clock", "free", "--json"]
+    done = rtsep("--model", tiny, "--input", tmp_path / "in.wav", *record)
+    assert done.returncode == 0, done.stderr
+    latency = json.loads(done.stdout)["latency"]["internal"]
+    separate = [*RTSEP[:-1], "separate", str(tmp_path / "in.wav"), "--model", str(tiny)]
+    subprocess.run([*separate, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    live, whole = recorded(tmp_path / "live"), recorded(tmp_path / "whole" / "in")
+    for stem in ("voice", "background"):
+        assert not live[stem][:latency].any()
+        assert np.array_equal(live[stem][latency:], whole[stem])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into processes through /proc")
+def test_no_torch_with_a_cached_engine(tiny):
+    """The real model's path: built once, and from then on no torch in either process."""
+    assert rtsep("--model", tiny, "--clock", "free", "--duration", 0.1).returncode == 0
+    running = start("--model", tiny, "--duration", 3)
     for line in running.stdout:
         if line.startswith("worker: "):
             break
