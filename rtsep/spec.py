@@ -52,6 +52,8 @@ class ModelSpec:
         if set(content) != names:
             wrong = ", ".join(sorted(set(content) ^ names))
             raise Failure(f"the checkpoint's spec is damaged: missing or unknown {wrong}")
+        if not (isinstance(content["params"], dict) and isinstance(content["stems"], list)):
+            raise Failure("the checkpoint's spec is damaged: params or stems are none")
         content["stems"] = tuple(content["stems"])
         return cls(**content, digest=digest)
 

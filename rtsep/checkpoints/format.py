@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def save(
     Written under a temporary name first, so that a checkpoint is whole or not there. Raises
     `Failure` where the file can't be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     path = Path(path)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -57,12 +58,13 @@ def save(
     digest = _digest(text, parts)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, temporary, metadata={"rtsep": text, "sha256": digest})
+        temporary.write_bytes(to_bytes(tensors, metadata={"rtsep": text, "sha256": digest}))
         temporary.replace(path)
     except OSError as error:
         raise Failure(f"can't write {path}: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return ModelSpec.from_json(text, digest)
 
 
@@ -133,9 +135,11 @@ def _read(path: Path) -> tuple[dict, list[tuple[str, str, list[int], memoryview]
             (key, entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
             for key, entry in header.items()
         ]
-        if sum(len(part[3]) for part in parts) != len(body) or not isinstance(metadata, dict):
+        if sum(len(part[3]) for part in parts) != len(body):
             raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Failure(f"{path} is no safetensors file, or is damaged") from None
     return metadata, parts
 
@@ -156,9 +160,10 @@ def _mismatch(tensors: dict, expected: dict) -> str:
 
 
 def _digest(text: str, parts: Iterable[tuple[str, str, list[int], bytes | memoryview]]) -> str:
-    digest = hashlib.sha256(text.encode())
+    # What a damaged header holds need not be text that can be encoded.
+    digest = hashlib.sha256(text.encode(errors="surrogatepass"))
     for key, dtype, shape, content in sorted(parts, key=lambda part: part[0]):
-        digest.update(f"\n{key} {dtype} {shape}\n".encode())
+        digest.update(f"\n{key} {dtype} {shape}\n".encode(errors="surrogatepass"))
         digest.update(content)
     return digest.hexdigest()
 
