@@ -20,7 +20,8 @@ from time import perf_counter_ns
 import numpy as np
 
 from rtsep.audio.fifo import Fifo
-from rtsep.audio.resampling import Resampler, check_rate
+from rtsep.audio.rates import check_rate
+from rtsep.audio.resampling import Resampler
 from rtsep.errors import WrongCall
 
 _PIECE = 4096  # input samples taken at once, at most: bounds the memory of long blocks

@@ -69,11 +69,10 @@ class Stream:
             )
         out = np.empty((len(self.stems), *sound.shape), np.float32)
         for n in range(0, sound.shape[1], _PIECE):
-            piece = sound[:, n : n + _PIECE]
-            stems = self._pipeline.process(piece)
-            self._queue.put(stems.reshape(-1, stems.shape[2]))
-            size = piece.shape[1]
-            out[:, :, n : n + size] = self._queue.take(size).reshape(len(self.stems), -1, size)
+            stems = self._pipeline.process(sound[:, n : n + _PIECE])
+            self._queue.put(stems.reshape(out.shape[0] * out.shape[1], stems.shape[2]))
+            place = out[:, :, n : n + _PIECE]
+            place[...] = self._queue.take(place.shape[2]).reshape(place.shape)
         return {
             name: stem.reshape(np.shape(block)) for name, stem in zip(self.stems, out, strict=True)
         }

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from rtsep.audio.containers import missing_bytes
-from rtsep.audio.resampling import RATES
+from rtsep.audio.rates import RATES
 from rtsep.errors import Failure
 
 MAX_CHANNELS = 64

@@ -17,10 +17,7 @@ import numba
 import numpy as np
 
 from rtsep.audio.filters import find
-from rtsep.errors import WrongCall
-
-RATES = range(4_000, 768_001)
-"""The rates (Hz) that sound is taken at."""
+from rtsep.audio.rates import check_rate
 
 _PHASES = 1024  # rows of a table; ratios with more phases interpolate (error below -120 dB)
 _PIECE = 4096  # input samples taken at once
@@ -129,12 +126,6 @@ class Resampler:
         kept = self._filled - first
         self._history[:, :kept] = self._history[:, first : self._filled].copy()
         self._filled = kept
-
-
-def check_rate(rate: int) -> None:
-    """Raises `WrongCall` for a rate that nothing here is made for."""
-    if rate not in RATES:
-        raise WrongCall(f"a rate of {rate} Hz; from {RATES[0]} to {RATES[-1]} Hz is possible")
 
 
 def _coefficients(low_pass, rate_in: int, low: int, up: int, fraction: float):

@@ -85,9 +85,10 @@ def _check_channels(spec, job: _Job) -> None:
 
 
 def _check_targets(jobs: list[_Job], stems: tuple[str, ...], overwrite: bool) -> None:
-    """Before anything is written: would a file be lost?"""
+    """Before anything is written: could it be, and would a file be lost?"""
     taken: dict[Path, Path] = {}
     for job in jobs:
+        _check_folder(job.folder)
         for target in (job.folder / f"{stem}.wav" for stem in stems):
             with contextlib.suppress(OSError):
                 for other in jobs:
@@ -103,6 +104,14 @@ def _check_targets(jobs: list[_Job], stems: tuple[str, ...], overwrite: bool) ->
             if os.path.lexists(target):
                 raise Failure(f"{target}: exists already (--overwrite replaces it)")
             taken[target] = job.file
+
+
+def _check_folder(folder: Path) -> None:
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise Failure(f"{there}: is not a folder")
+    if not os.access(there, os.W_OK):
+        raise Failure(f"{there}: can't be written to")
 
 
 def _run(jobs: list[_Job], model, engine, chunk, overwrite: bool, quiet: bool) -> dict:

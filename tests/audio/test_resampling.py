@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsep.audio.filters import FILTERS
-from rtsep.audio.resampling import RATES, Resampler
+from rtsep.audio.rates import RATES
+from rtsep.audio.resampling import Resampler
 from rtsep.errors import WrongCall
 
 DEVICE_RATES = [8000, 16000, 22050, 44100, 48000, 88200, 96000, 192000, 44101, 31999]

@@ -1,0 +1,23 @@
+"""What all tests run with."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Nothing is read from or left in the user's own cache; tests share what they build."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RTSEP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_path(tmp_path_factory):
+    """The checkpoint of a small mono model with random weights."""
+    from small_separator import save_model
+
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    save_model(path)
+    return path
