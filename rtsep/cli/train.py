@@ -57,6 +57,9 @@ def command(
 
         work = Path(user_cache_dir("rtsep")) / "training" / plan.name
 
+    from rtsep.training.memory import be_frugal
+
+    be_frugal()
     import torch
 
     from rtsep.training.loop import Options

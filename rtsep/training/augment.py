@@ -47,12 +47,14 @@ class Filters:
         return np.fft.irfft(np.fft.rfft(x, self.size) * response, self.size)[: self.length]
 
     def noise(self, rng: np.random.Generator) -> np.ndarray:
-        """(length,) stationary noise whose spectrum falls by -1 to 9 dB per octave, coloured."""
+        """(length,) stationary noise of power 1 whose spectrum falls by -1 to 9 dB per octave."""
         bins = self.colours.shape[1]
         white = rng.standard_normal(2 * bins, dtype=np.float32).view(np.complex64)
         slope = np.arange(1, bins + 1, dtype=np.float32) ** np.float32(-rng.uniform(-0.17, 1.5))
         slope[: bins // 200] = slope[bins // 200]  # nothing but rumble is down there
-        return np.fft.irfft(white * slope * self._response(rng, True), self.size)[: self.length]
+        spectrum = white * (slope / slope.max()) * self._response(rng, True)
+        spectrum /= np.sqrt(np.mean(np.abs(spectrum) ** 2))
+        return np.fft.irfft(spectrum, self.size, norm="ortho")[: self.length]
 
     def _response(self, rng: np.random.Generator, strong: bool) -> np.ndarray:
         response = self.colours[rng.integers(len(self.colours))]

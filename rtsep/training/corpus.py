@@ -84,7 +84,7 @@ def open_corpus(
         samples = np.memmap(samples_file, dtype=np.int16, mode="r")
     except OSError as error:
         raise Failure(f"can't decode {data} into {cache}: {error.strerror or error}") from None
-    return Corpus(_recordings(rows, lengths), samples)
+    return Corpus(recordings_of(rows, lengths), samples)
 
 
 def decode_some(data: str | Path, paths: Collection[str]) -> Corpus:
@@ -97,7 +97,7 @@ def decode_some(data: str | Path, paths: Collection[str]) -> Corpus:
     if missing := set(paths) - {row["path"] for row in rows}:
         raise Failure(f"{data} has no recording {min(missing)}")
     sounds = [_samples(data, row) for row in rows]
-    return Corpus(_recordings(rows, [len(sound) for sound in sounds]), np.concatenate(sounds))
+    return Corpus(recordings_of(rows, [len(sound) for sound in sounds]), np.concatenate(sounds))
 
 
 def read_index(data: Path) -> list[dict[str, str]]:
@@ -114,8 +114,8 @@ def read_index(data: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _recordings(rows: list[dict[str, str]], lengths: list[int]) -> list[Recording]:
-    """Recordings that lie one after the other."""
+def recordings_of(rows: list[dict[str, str]], lengths: list[int]) -> list[Recording]:
+    """Recordings of these rows of an index, which lie one after the other; lengths in samples."""
     starts = np.cumsum([0, *lengths])
     return [
         Recording(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,3 +41,6 @@ def feed(mixer: Mixer, size: int, first: int, workers: int) -> Iterator[Tensor]:
 
 def _alone(worker: int) -> None:
     torch.set_num_threads(1)
+    # Ctrl-C reaches it too: the training ends it when its own step is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

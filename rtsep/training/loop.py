@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +36,8 @@ class Options:
         minutes: time after which the training ends, its learning rate at zero; None for the
             recipe's steps.
         decay_now: whether the learning rate falls from the first step of this run on.
-        stop_after: steps after which this run is interrupted; for slices and tests.
+        stop_after: steps after which this run stops short of the training's end; None for never.
+        slice_minutes: the same, as a time; a training is done in as many slices as it takes.
         score_minutes: how often the average is scored and saved.
         log_steps: how often a line is logged.
         workers: processes that make mixtures; 0 makes them between the steps.
@@ -46,6 +49,7 @@ class Options:
     minutes: float | None = None
     decay_now: bool = False
     stop_after: int | None = None
+    slice_minutes: float | None = None
     score_minutes: float = 5.0
     log_steps: int = 100
     workers: int = 1
@@ -71,7 +75,8 @@ def train(
         resume: whether to go on from the state in `options.work`.
         save: gets the averaged model and a dict of how far it is, at each score and at the end.
 
-    The state is written at each score, at the end, and when the training is interrupted.
+    The state is written at each score, at the end, and when the training is stopped: by the
+    options, or by Ctrl-C or SIGTERM, which are `KeyboardInterrupt` here once the step is done.
     """
     settings = recipe.optimiser
     model.to(options.device)
@@ -88,6 +93,12 @@ def train(
     before, begun, first = state.seconds, time.monotonic(), state.step
     scored, sums, mark = begun, [], (begun, state.step)
     decaying = schedule.decaying(schedule.progress(state.step))
+
+    def stopped() -> bool:
+        spent = (time.monotonic() - begun) / 60
+        return (options.stop_after is not None and state.step - first >= options.stop_after) or (
+            options.slice_minutes is not None and spent >= options.slice_minutes
+        )
 
     def keep() -> None:
         state.seconds = before + time.monotonic() - begun
@@ -110,9 +121,9 @@ def train(
         if save is not None:
             save(state.average, progress)
 
-    try:
+    with _interruptions() as interrupted:
         while (progress := schedule.progress(state.step)) < 1:
-            if options.stop_after is not None and state.step - first >= options.stop_after:
+            if stopped():
                 keep()
                 return state
             if schedule.decaying(progress) and not decaying:
@@ -126,21 +137,40 @@ def train(
             if state.step % options.log_steps == 0:
                 now = time.monotonic()
                 speed = (state.step - mark[1]) * settings.batch / (now - mark[0])
-                log.line(
-                    state.step, torch.stack(sums).mean().item(), rate, before + now - begun, speed
-                )
+                loss = torch.stack(sums).mean().item()
+                log.line(state.step, loss, rate, before + now - begun, speed)
                 sums, mark = [], (now, state.step)
             if time.monotonic() - scored >= 60 * options.score_minutes:
                 score()
                 scored = time.monotonic()
+            if interrupted():
+                keep()
+                say(f"interrupted at step {state.step}: --resume goes on")
+                raise KeyboardInterrupt
         score()
-    except KeyboardInterrupt:
-        keep()
-        say(f"interrupted at step {state.step}: --resume goes on")
-        raise
-    finally:
-        del batches  # ends its process
     return state
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[Callable[[], bool]]:
+    """Notes Ctrl-C and SIGTERM, so that no step is cut in two; a second one ends at once."""
+    caught: list[int] = []
+
+    def note(number, frame) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = [signal.signal(number, note) for number in signals]
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 @torch.no_grad()

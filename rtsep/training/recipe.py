@@ -79,7 +79,14 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training: `model` and `card` as `rtsep.create` and a checkpoint take them."""
+    """One training.
+
+    Attributes:
+        arch, params: as `rtsep.create` takes them.
+        development: the list that is held out and scored; "" for neither.
+        seed: of the first weights and of all mixtures.
+        card: what the checkpoint says of the model, as `rtsep.checkpoints.save` takes it.
+    """
 
     name: str
     arch: str
@@ -110,6 +117,9 @@ def read(name_or_path: str | Path) -> Recipe:
         raise WrongCall(f"{path}: [model] names no arch")
     arch = model.pop("arch")
     rest = {key: value for key, value in content.items() if key not in _TABLES}
+    for key, kind in (("name", str), ("development", str), ("seed", int)):
+        if type(rest.get(key, kind())) is not kind:
+            raise WrongCall(f"{path}: {key} = {rest[key]!r} is no {kind.__name__}")
     if unknown := rest.keys() - {"name", "seed", "development"}:
         raise WrongCall(f"{path}: what is {min(unknown)!r}?")
     return Recipe(

@@ -52,7 +52,10 @@ def run(
         except RuntimeError:
             raise WrongCall(f"{init} has other layers than recipe {recipe.name}") from None
     corpus = open_corpus(data, cache, _counted(say))
-    training, _ = parts(corpus.recordings, recipe.development)
+    training, development = list(corpus.recordings), None
+    if recipe.development:
+        training, _ = parts(corpus.recordings, recipe.development)
+        development = development_stems(corpus, recipe.development)
     mixer = Mixer(corpus, training, recipe.mixing, recipe.seed)
 
     def save(average: nn.Module, progress: dict) -> None:
@@ -62,7 +65,7 @@ def run(
         recipe,
         model,
         mixer,
-        development_stems(corpus, recipe.development),
+        development,
         options,
         resume=resume,
         save=save,
