@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,9 +26,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     except OSError as error:
         raise Failure(f"can't read {path}: {error.strerror or error}") from None
     except Exception as error:
-        # Whatever a reader says about a file that is none: its first line tells it.
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise Failure(f"{path} is no checkpoint that can be read safely: {said}") from None
+        # A reader may raise anything about a file that is none.
+        raise Failure(f"{path} is no checkpoint that can be read safely{_why(error)}") from None
     if not isinstance(content, Mapping):
         raise Failure(f"{path} holds no state dict but a {type(content).__name__}")
     stored = content.get("model_args", {})
@@ -57,6 +57,12 @@ def read_config(path: str | Path | None) -> dict:
     if not isinstance(content, dict):
         raise Failure(f"{path} holds no JSON object with the model's arguments")
     return content
+
+
+def _why(error: Exception) -> str:
+    """What is worth saying of a reader's complaint: the code that a pickle asks for."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f": it asks for {found[1]}, which is code" if found else ""
 
 
 def _load(path: Path) -> object:
