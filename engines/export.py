@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
@@ -16,23 +15,11 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
+from rtsep.engines.state import Leaf
 from rtsep.models.base import Separator
 from rtsep.streaming import StateSpec
 
 OPSET = 18
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One tensor of the state: its name, shape and numpy type, and what it holds at first.
-
-    `fresh` is one row of it, flat: a single number where all are equal.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    fresh: float | int | list
 
 
 def export_step(network: Separator, chunk: int, batch: int) -> tuple[ir.Model, list[Leaf]]:

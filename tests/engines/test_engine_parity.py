@@ -13,6 +13,7 @@ ENGINES = [name for name in engines.available() if name != "eager"]
 CASES = [
     ("plain", 64, 1),
     ("plain", 1024, 1),
+    ("masked", 64, 1),
     ("masked", 192, 1),
     ("stereo", 128, 2),
     ("context", 64, 1),
@@ -121,3 +122,23 @@ def test_two_engines_share_nothing(engine):
     model.network.layers[0].weight.data.zero_()
     one.reset()
     assert np.array_equal(run(one, mixture), expected)
+
+
+@pytest.mark.parametrize("chunk", [64, 128])
+def test_rings_are_right_at_every_phase(chunk):
+    """A pause or a reset at any turn of the rings, which the longest dilation makes eight of."""
+    model = make("masked")
+    built = engines.build(model, "onnxruntime", chunk=chunk)
+    assert built._rings and len(built._bindings) in (8, 16)
+    mixture = sound((1, 1, chunk * 40), seed=2)[..., chunk * 4 :] + np.float32(0.01)
+    expected = run(built, mixture)
+    for turn in range(len(built._bindings) + 1):
+        built.reset()
+        first = run(built, mixture[..., : turn * chunk]) if turn else expected[..., :0]
+        run(built, mixture[..., :chunk], active=lambda index: [False])
+        built.reset([])
+        rest = run(built, mixture[..., turn * chunk :])
+        assert np.array_equal(np.concatenate([first, rest], -1), expected), turn
+        run(built, mixture[..., : turn * chunk + chunk])
+        built.reset([0])
+        assert np.array_equal(run(built, mixture), expected), turn

@@ -40,15 +40,18 @@ def test_ten_thousand_steps_keep_buffers_and_memory():
 
 def addresses(engine) -> list[int]:
     """Where the buffers of an ONNX Runtime engine lie."""
-    arrays = [engine._mixture, engine._stems, *engine._sets[0], *engine._sets[1]]
-    return [array.ctypes.data for array in arrays]
+    return [array.ctypes.data for array in arrays(engine)]
+
+
+def arrays(engine) -> list[np.ndarray]:
+    rings = [ring._memory for ring in engine._rings]
+    return [engine._mixture, engine._stems, *engine._sets[0], *engine._sets[1], *rings]
 
 
 def test_buffers_start_on_cache_lines_and_never_overlap():
-    built = engines.build(make("masked"), "onnxruntime", chunk=192)
-    arrays = [built._mixture, built._stems, *built._sets[0], *built._sets[1]]
-    assert all(array.ctypes.data % 64 == 0 for array in arrays)
-    spans = sorted((array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays)
+    found = arrays(engines.build(make("masked"), "onnxruntime", chunk=64))
+    assert all(array.ctypes.data % 64 == 0 for array in found)
+    spans = sorted((array.ctypes.data, array.ctypes.data + array.nbytes) for array in found)
     assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
 
 
