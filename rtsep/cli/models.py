@@ -33,7 +33,7 @@ def command(
             f"{row['latency']} ({row['latency_ms']:g} ms)",
             f"{row['parameters'] / 1e6:.2f} M",
             f"{row['bytes'] / 1e6:.1f} MB",
-            ", ".join(f"{k} {v}" for k, v in row["metrics"].items()) or "not measured",
+            _scores(row) or "not measured",
         )
     console = Console()
     console.print(table)
@@ -61,6 +61,14 @@ def _row(path: Path) -> dict:
         "metrics": spec.card.get("metrics", {}),
         "card": spec.card,
     }
+
+
+def _scores(row: dict) -> str:
+    """Mean improvement of SI-SDR on the development set, by stem."""
+    means = {
+        stem: row["metrics"].get(f"{stem}_si_sdr_i_db", {}).get("mean") for stem in row["stems"]
+    }
+    return ", ".join(f"{stem} {mean:+.1f} dB" for stem, mean in means.items() if mean is not None)
 
 
 def _marked(stem: str, row: dict) -> str:
