@@ -73,7 +73,7 @@ def test_models_as_a_table():
         ["eval", "--model", "no-such-model", "--set", "/"],
         ["train", "no-such-recipe", "--data", "/"],
         ["mix", "no-such-recipe", "--data", "/", "--out", "/tmp/never"],
-        ["import", "/no/such/file", "--format", "asteroid", "--out", "/tmp/never.safetensors"],
+        ["import", "/no/such/file", "--format", "none-such", "--out", "/tmp/never.safetensors"],
     ],
     ids=" ".join,
 )

@@ -20,24 +20,26 @@ def command(
         print(json.dumps({"models": rows}, indent=2))
         return
 
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "stems", "rate", "hop", "latency", "parameters", "size", "development")
+    # As wide as a terminal is at least.
+    table = Table("model", "stems", "rate", "hop", "latency", "size", "scores", box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(
             row["name"],
-            ", ".join(_marked(stem, row) for stem in row["stems"]),
-            f"{row['rate']} Hz",
+            "\n".join(_marked(stem, row) for stem in row["stems"]),
+            f"{row['rate'] / 1000:g} kHz",
             f"{row['hop']} ({row['hop_ms']:g} ms)",
             f"{row['latency']} ({row['latency_ms']:g} ms)",
             f"{row['parameters'] / 1e6:.2f} M",
-            f"{row['bytes'] / 1e6:.1f} MB",
             _scores(row) or "not measured",
         )
     console = Console()
     console.print(table)
-    console.print("* heard when nothing else is asked for    + takes what the others leave")
+    console.print("* heard when nothing else is asked for; + takes what the others leave")
+    console.print("latency in samples and ms; size in parameters; scores: see the cards")
 
 
 def _row(path: Path) -> dict:
@@ -68,7 +70,7 @@ def _scores(row: dict) -> str:
     means = {
         stem: row["metrics"].get(f"{stem}_si_sdr_i_db", {}).get("mean") for stem in row["stems"]
     }
-    return ", ".join(f"{stem} {mean:+.1f} dB" for stem, mean in means.items() if mean is not None)
+    return "\n".join(f"{mean:+.1f} dB" for mean in means.values() if mean is not None)
 
 
 def _marked(stem: str, row: dict) -> str:

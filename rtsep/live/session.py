@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from rtsep.checkpoints import read_spec
 from rtsep.errors import WrongCall
 from rtsep.live import layout
 from rtsep.live.clock import SimulatedClock
@@ -18,6 +19,7 @@ from rtsep.live.process import WorkerProcess
 from rtsep.live.recorder import Recorder
 from rtsep.live.status import Status
 from rtsep.live.wakeup import Wakeup
+from rtsep.models import find
 
 DEFAULT_BLOCK = 64
 ON_MISS = {"dry": layout.DRY, "silence": layout.SILENCE}
@@ -48,6 +50,12 @@ class Options:
     record: str | Path | None = None
     overwrite: bool = False
     factory: str | None = None
+
+    def check_stems(self, model: str, stems: tuple[str, ...]) -> None:
+        """Raises `WrongCall` where a stem is named that the model lacks."""
+        for name in (*self.gains, *self.solo, *self.mute):
+            if name not in stems:
+                raise WrongCall(f"no stem {name!r}: {model} has {', '.join(stems)}")
 
 
 class Session:
@@ -84,6 +92,10 @@ class Session:
             "channels": channels,
         }
         try:
+            if options.factory is None:
+                # Before an engine is built, which may take a while.
+                spec = read_spec(find(options.model))
+                options.check_stems(spec.name, spec.stems)
             self.info = self.process.build(job, progress)
             self.stems = tuple(self.info["stems"])
             self.gains = self._heard()
@@ -165,11 +177,7 @@ class Session:
     def _heard(self) -> dict[str, tuple[float, bool, bool]]:
         """(gain, mute, solo) of each stem."""
         o = self.options
-        for name in (*o.gains, *o.solo, *o.mute):
-            if name not in self.stems:
-                raise WrongCall(
-                    f"no stem {name!r}: {self.info['model']} has {', '.join(self.stems)}"
-                )
+        o.check_stems(self.info["model"], self.stems)
         solo = o.solo if o.gains or o.solo or o.mute else (self.info["primary"],)
         return {s: (o.gains.get(s, 1.0), s in o.mute, s in solo) for s in self.stems}
 
