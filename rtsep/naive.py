@@ -6,6 +6,7 @@ where it equals its twin, and late by the shift at which its stream does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -123,9 +124,17 @@ def _context(mixture: Tensor, frames: int, p: dict, gain: Tensor, bias: Tensor) 
     padded = F.pad(mixture, (window - stride, frames * stride - mixture.shape[-1]))
     shape = torch.hann_window(window, dtype=mixture.dtype).sqrt()
     spectrum = torch.fft.rfft(padded.unfold(-1, window, stride) * shape, dim=-1)
-    magnitude = (spectrum.abs().square() + 1e-12) ** 0.15
-    stacked = magnitude.permute(0, 3, 1, 2).flatten(1, 2)
-    return _norm(stacked, gain, bias, p | {"norm": "frame"})
+    power = spectrum.abs().square().permute(0, 3, 1, 2).flatten(1, 2)
+    shape = _norm((power + 1e-12) ** 0.15, gain, bias, p | {"norm": "frame"})
+    if not p["adaptation"]:
+        return shape
+    loudness = 0.25 * torch.log(power + 1e-10)
+    decay = math.exp(-stride / (p["adaptation"] * p["rate"]))
+    total, weight, change = torch.zeros_like(loudness[..., 0]), 0.0, []
+    for frame in loudness.unbind(-1):
+        total, weight = decay * total + frame, decay * weight + 1
+        change.append(frame - total / weight)
+    return torch.cat([shape, torch.stack(change, -1)], 1)
 
 
 _TWINS = {"convtasnet": conv_tasnet}

@@ -2,7 +2,7 @@
 
 from rtsep.layers.consistency import MixtureConsistency
 from rtsep.layers.convolution import Conv, ConvTranspose, DepthwiseConv
-from rtsep.layers.normalisation import CumulativeLayerNorm, FrameLayerNorm
+from rtsep.layers.normalisation import CumulativeLayerNorm, FrameLayerNorm, MovingMeanNorm
 from rtsep.layers.recurrence import LSTM
 from rtsep.layers.spectrogram import InverseSpectrogram, Spectrogram
 
@@ -15,5 +15,6 @@ __all__ = [
     "FrameLayerNorm",
     "InverseSpectrogram",
     "MixtureConsistency",
+    "MovingMeanNorm",
     "Spectrogram",
 ]

@@ -1,6 +1,7 @@
-"""Layer norms that need no future: both that public code calls "cLN".
+"""Norms that need no future: both layer norms that public code calls "cLN", and a moving mean.
 
-Each has `normalise(x, memory, live)`, the step less its mask, for layers that mask by themselves.
+Each layer norm has `normalise(x, memory, live)`, the step less its mask, for layers that mask by
+themselves.
 """
 
 from __future__ import annotations
@@ -89,3 +90,49 @@ class CumulativeLayerNorm(LayerNorm):
         y = (x - mean[..., None]) * scale[..., None] * self.weight + self.bias
         last = {"frames": count[:, -1:], "mean": mean[:, -1:], "power": power[:, -1:]}
         return y, last
+
+
+class MovingMeanNorm(StreamingLayer):
+    """Each channel less its exponentially weighted mean so far, the frame itself included.
+
+    With decay `d = exp(-1 / span)`, frame `j` loses `sum_i d^(j-i) x_i / sum_i d^(j-i)`, i from the
+    onset to j: an average over all of a short past, over about `span` frames of a long one. Levels
+    that last, of a microphone or a steady noise, go; what changes stays (the mean normalisation of
+    DeepFilterNet, Schroeter et al. 2022, without its fixed start).
+
+    Computed as a product with a triangle of powers of `d`, a few hundred frames at a time.
+    """
+
+    def __init__(self, channels: int, span: float) -> None:
+        super().__init__()
+        self.inputs = self.outputs = (channels,)
+        age = torch.arange(_PIECE)[:, None] - torch.arange(_PIECE)
+        weights = torch.where(age >= 0, torch.exp(-age / span), torch.zeros(()))
+        past = torch.exp(-(torch.arange(_PIECE) + 1) / span)
+        self.register_buffer("weights", weights.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("past", past.to(torch.get_default_dtype()), persistent=False)
+
+    def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
+        state = {"sum": self.zeros(batch, *self.inputs), "weight": self.zeros(batch, 1)}
+        return state | start_countdown(batch, onset, self.device), onset
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        frames = x.shape[1]
+        live = live_frames(state, frames)
+        x = silence(x, live)
+        heard = torch.ones_like(x[..., :1]) if live is None else live.to(x.dtype)[..., None]
+        sums, weights, means = state["sum"], state["weight"], []
+        for start in range(0, frames, _PIECE):
+            n = min(_PIECE, frames - start)
+            triangle, past = self.weights[:n, :n], self.past[:n, None]
+            total = triangle @ x[:, start : start + n] + past * sums[:, None]
+            weight = triangle @ heard[:, start : start + n] + past * weights[:, None]
+            sums, weights = total[:, -1], weight[:, -1]
+            means.append(total / weight.clamp(min=_LEAST))
+        y = silence(x - torch.cat(means, 1), live)
+        return y, {"sum": sums, "weight": weights} | next_countdown(state, frames)
+
+
+_PIECE = 256
+# Below any weight of a frame that was heard (1 or more): only what is masked is divided by it.
+_LEAST = 1e-3

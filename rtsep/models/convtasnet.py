@@ -14,6 +14,7 @@ from rtsep.layers import (
     DepthwiseConv,
     FrameLayerNorm,
     MixtureConsistency,
+    MovingMeanNorm,
     Spectrogram,
 )
 from rtsep.layers.normalisation import LayerNorm
@@ -58,6 +59,8 @@ class ConvTasNet(Separator):
         head: whether a PReLU stands before the masks are made.
         context: length in samples of a short-time spectrum of the past that the mask network sees
             beside the encoder's frames; 0 for none, as published. It adds no latency.
+        adaptation: seconds over which that spectrum's moving mean is taken, to be seen as well: how
+            much louder than of late each frequency is; 0 for none.
         consistency: "none" as published; "equal" shares what the stems miss of the mixture among
             them; "remainder" makes the remainder stem what the others leave, and estimates only
             those.
@@ -89,6 +92,7 @@ class ConvTasNet(Separator):
         bias: bool = True,
         head: bool = True,
         context: int = 0,
+        adaptation: float = 0.0,
         consistency: str = "none",
         eps: float = 1e-8,
     ) -> None:
@@ -129,6 +133,8 @@ class ConvTasNet(Separator):
             raise WrongCall(f"padding {padding} is not within 0 and {kernel - stride}")
         if context and context < kernel:
             raise WrongCall(f"context {context} is shorter than the kernel of {kernel} samples")
+        if adaptation < 0 or (adaptation and not context):
+            raise WrongCall(f"adaptation {adaptation:g}: at least 0, and it takes a context")
         remainder_index = self.stems.index(self.remainder)
         estimated = len(self.stems) - (consistency == "remainder")
         if not estimated:
@@ -141,7 +147,7 @@ class ConvTasNet(Separator):
             encoder = Serial(encoder, Pointwise(ACTIVATIONS[activation]))
         front, seen = encoder, filters
         if context:
-            spectrum = _Compressed(context, stride, channels, eps)
+            spectrum = _context(context, stride, channels, adaptation * rate / stride, eps)
             seen += spectrum.outputs[0]
             front = Fork([encoder, spectrum], _side_by_side, (seen,))
         masks = MaskNetwork(
@@ -270,26 +276,36 @@ class Block(nn.Module):
         return x + self.residual(y), skip, {"norm1": norm1, "norm2": norm2, "past": past}
 
 
-class _Compressed(Serial):
-    """A spectrum's magnitudes to the power 0.3, normalised per frame: free of level and phase."""
+def _context(window: int, hop: int, channels: int, span: float, eps: float) -> Serial:
+    """Samples to what is seen of their spectrum: its shape, free of level, and what changes in it.
 
-    def __init__(self, window: int, hop: int, channels: int, eps: float) -> None:
-        spectrum = Spectrogram(window, hop, channels=channels)
-        width = spectrum.bins * channels
-        super().__init__(
-            spectrum,
-            Pointwise(_compress, spectrum.outputs, (width,)),
-            FrameLayerNorm(width, eps),
-        )
+    `span`, in frames, is that of the moving mean; 0 leaves what changes out.
+    """
+    spectrum = Spectrogram(window, hop, channels=channels)
+    width = spectrum.bins * channels
+    shape = [Pointwise(_compress, spectrum.outputs, (width,)), FrameLayerNorm(width, eps)]
+    if not span:
+        return Serial(spectrum, *shape)
+    change = [Pointwise(_loudness, spectrum.outputs, (width,)), MovingMeanNorm(width, span)]
+    both = Fork([Serial(*shape), Serial(*change)], _side_by_side, (2 * width,))
+    return Serial(spectrum, both)
 
 
 def _compress(spectrum: Tensor) -> Tensor:
-    power = spectrum.unflatten(-1, (-1, 2)).square().sum(-1).flatten(2)
-    return (power + 1e-12) ** 0.15
+    return (_power(spectrum) + 1e-12) ** 0.15
 
 
-def _side_by_side(encoded: Tensor, spectrum: Tensor) -> Tensor:
-    return torch.cat([encoded, spectrum], -1)
+def _loudness(spectrum: Tensor) -> Tensor:
+    """Of the order of 1 for changes that are heard: a quarter of the power's logarithm."""
+    return 0.25 * torch.log(_power(spectrum) + 1e-10)
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    return spectrum.unflatten(-1, (-1, 2)).square().sum(-1).flatten(2)
+
+
+def _side_by_side(first: Tensor, second: Tensor) -> Tensor:
+    return torch.cat([first, second], -1)
 
 
 def _apply_masks(masks: Tensor, seen: Tensor) -> Tensor:

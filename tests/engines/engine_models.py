@@ -14,7 +14,7 @@ MODELS = {
     "plain": dict(),
     "masked": dict(padding=0, norm="cumulative", mask="softmax", stems=("a", "b", "c")),
     "stereo": dict(channels=2, padding=0, skip=0, activation="relu", mask="relu"),
-    "context": dict(context=256, consistency="remainder", head=False, taps=2),
+    "context": dict(context=256, adaptation=0.5, consistency="remainder", head=False, taps=2),
 }
 SMALL = dict(filters=24, kernel=128, bottleneck=12, hidden=16, skip=12, blocks=3, repeats=2)
 

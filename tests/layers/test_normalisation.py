@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rtsep.layers import CumulativeLayerNorm, FrameLayerNorm
+from rtsep.layers import CumulativeLayerNorm, FrameLayerNorm, MovingMeanNorm
 from rtsep.streaming import verify_streaming
 
 quick = settings(max_examples=10, deadline=None)
@@ -94,3 +94,47 @@ def test_still_follows_after_an_hour() -> None:
         _, state = layer.step(loud, state)
     expected = (900_000 * 1.0 + 100_000 * 4.0) / 1_000_000
     assert float(state["power"]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.fixture
+def in_float64():
+    """The powers of the decay keep the type they were made in; the loop's are exact."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def less_moving_mean(x: Tensor, span: float) -> Tensor:
+    """Frame by frame, weighted sums of all frames so far."""
+    y = np.empty(x.shape)
+    for row, signal in enumerate(x.numpy()):
+        for j in range(len(signal)):
+            weights = np.exp((np.arange(j + 1) - j) / span)
+            y[row, j] = signal[j] - np.average(signal[: j + 1], axis=0, weights=weights)
+    return torch.from_numpy(y)
+
+
+@pytest.mark.usefixtures("in_float64")
+@settings(quick, max_examples=6)
+@given(st.integers(1, 4), st.floats(0.5, 300), st.integers(1, 9), st.sampled_from([30, 300, 600]))
+def test_moving_mean(channels: int, span: float, onset: int, frames: int) -> None:
+    """Longer than the pieces it is computed in, too."""
+    layer = MovingMeanNorm(channels, span)
+    report = verify_streaming(
+        layer, batch=2, hops=frames, onset=onset, twin=lambda x: less_moving_mean(x, span)
+    )
+    assert report.measured_latency == 0
+
+
+@torch.no_grad()
+def test_moving_mean_follows_for_ever() -> None:
+    """After an hour at one level it still takes the level off, and a new level after a while."""
+    layer = MovingMeanNorm(1, 250.0)
+    state, _ = layer.initial(1)
+    for _ in range(900):
+        y, state = layer.step(torch.full((1, 1000, 1), 7.0), state)
+    assert float(y.abs().max()) < 1e-4
+    y, state = layer.step(torch.full((1, 2500, 1), 9.0), state)
+    assert float(y[0, 0, 0]) == pytest.approx(2.0, abs=0.02)
+    assert float(y[0, -1, 0]) == pytest.approx(0.0, abs=1e-3)

@@ -122,6 +122,7 @@ def test_context(channels: int, basis: dict, context: int) -> None:
     """A spectrum of the past costs no latency."""
     model = small(channels=channels, context=context, consistency="remainder", **basis)
     check(model)
+    check(small(channels=channels, context=context, adaptation=0.004, **basis))
     assert model.latency == small(channels=channels, **basis).latency
 
 
@@ -192,6 +193,7 @@ def test_roles() -> None:
         ({"stride": 9}, "stride 9 skips"),
         ({"padding": 5}, "padding 5"),
         ({"context": 7}, "context 7"),
+        ({"adaptation": 1.0}, "adaptation 1"),
         ({"blocks": 0}, "blocks 0"),
         ({"bogus": 1}, "bogus"),
         ({"kernel": "x"}, "convtasnet"),
