@@ -62,9 +62,7 @@ class _Step(nn.Module):
             for i in range(len(self.tree.names))
         ]
         y, following = self.network.step(mixture.transpose(1, 2), self.tree.unflatten(complete))
-        kept = [
-            leaf for i, leaf in enumerate(self.tree.flatten(following)) if i not in self.empty
-        ]
+        kept = [leaf for i, leaf in enumerate(self.tree.flatten(following)) if i not in self.empty]
         # A leaf that a step hands on as it is must still be an output of its own.
         kept = [leaf.clone() if any(leaf is given for given in leaves) else leaf for leaf in kept]
         return y.permute(0, 2, 3, 1), *kept

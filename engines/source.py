@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtsep.checkpoints import load, read_spec
+from rtsep.checkpoints import describe, load, read_spec
 from rtsep.engines.protocol import StreamSpec
 from rtsep.errors import WrongCall
 from rtsep.models import find
@@ -35,7 +33,11 @@ class Source:
 
     @cached_property
     def spec(self) -> ModelSpec:
-        return read_spec(self._path) if self._path else _describe(self._model)
+        if self._path:
+            return read_spec(self._path)
+        # The weights may have changed since it was loaded: they are hashed as they are.
+        model = self._model
+        return describe(model, model.spec.name if model.spec else model.arch)
 
     def network(self) -> Separator:
         """A network of the caller's own, in float32 and `eval`: no other engine has it."""
@@ -61,24 +63,3 @@ class Source:
             engine=engine,
             digest=spec.digest,
         )
-
-
-def _describe(model: Separator) -> ModelSpec:
-    """A model's spec as it is now. The weights may have changed since it was loaded: hash them."""
-    digest = hashlib.sha256(json.dumps([model.arch, model.params], sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return ModelSpec(
-        name=model.spec.name if model.spec else model.arch,
-        arch=model.arch,
-        params=model.params,
-        rate=model.rate,
-        channels=model.channels,
-        stems=model.stems,
-        primary=model.primary,
-        remainder=model.remainder,
-        hop=model.hop,
-        latency=model.latency,
-        digest=digest.hexdigest(),
-    )

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,27 @@ def save(
     from safetensors.torch import save as to_bytes
 
     path = Path(path)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    spec = describe(model, path.stem if name is None else name, card)
+    metadata = {"rtsep": spec.to_json(), "sha256": spec.digest}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(to_bytes(_tensors(model), metadata=metadata))
+        temporary.replace(path)
+    except OSError as error:
+        raise Failure(f"can't write {path}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return spec
+
+
+def describe(model: Separator, name: str, card: dict | None = None) -> ModelSpec:
+    """The spec of a model as it is now, weights included in its digest.
+
+    Raises `Failure` where the weights are of a type that a checkpoint does not hold.
+    """
     spec = ModelSpec(
-        name=path.stem if name is None else name,
+        name=name,
         arch=model.arch,
         params=model.params,
         rate=model.rate,
@@ -50,22 +69,14 @@ def save(
         latency=model.latency,
         card=card or {},
     )
-    text = spec.to_json()
-    parts = (
-        (key, _DTYPES[str(value.dtype)], list(value.shape), value.view(-1).numpy().tobytes())
-        for key, value in tensors.items()
-    )
-    digest = _digest(text, parts)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(to_bytes(tensors, metadata={"rtsep": text, "sha256": digest}))
-        temporary.replace(path)
-    except OSError as error:
-        raise Failure(f"can't write {path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return ModelSpec.from_json(text, digest)
+    parts = []
+    for key, value in _tensors(model).items():
+        if str(value.dtype) not in _DTYPES:
+            accepted = ", ".join(_DTYPES)
+            raise Failure(f"weights in {value.dtype} are not kept; it takes {accepted}")
+        content = value.view(-1).numpy().tobytes()
+        parts.append((key, _DTYPES[str(value.dtype)], list(value.shape), content))
+    return replace(spec, digest=_digest(spec.to_json(), parts))
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -142,6 +153,10 @@ def _read(path: Path) -> tuple[dict, list[tuple[str, str, list[int], memoryview]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Failure(f"{path} is no safetensors file, or is damaged") from None
     return metadata, parts
+
+
+def _tensors(model: Separator) -> dict:
+    return {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
 
 
 def _mismatch(tensors: dict, expected: dict) -> str:
