@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,25 +11,42 @@ from rtsep.errors import WrongCall
 if TYPE_CHECKING:
     from rtsep.models.base import Separator
 
-_ARCHITECTURES = ("convtasnet",)
+# Name -> its module here, and its class there.
+_ARCHITECTURES = {
+    "convtasnet": ("convtasnet", "ConvTasNet"),
+}
 _WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 def architectures() -> tuple[str, ...]:
     """The names that `create` knows."""
-    return _ARCHITECTURES
+    return tuple(_ARCHITECTURES)
 
 
-def create(arch: str, **params) -> Separator:
-    """A model with fresh random weights. `params` are its class's keyword arguments.
+def configurations(arch: str) -> dict[str, dict]:
+    """The named configurations of an architecture, as keyword arguments; the first is its default.
 
-    Raises `WrongCall` for an unknown architecture or parameter.
+    Raises `WrongCall` for an unknown architecture.
     """
-    if arch not in _ARCHITECTURES:
-        raise WrongCall(f"no architecture {arch!r}; there is {', '.join(_ARCHITECTURES)}")
-    from rtsep.models.convtasnet import ConvTasNet
+    return _network(arch).configurations
 
-    network = {"convtasnet": ConvTasNet}[arch]
+
+def create(arch: str, config: str | None = None, **params) -> Separator:
+    """A model with fresh random weights.
+
+    Args:
+        arch: one of `architectures()`.
+        config: one of `configurations(arch)`; None starts from the class's own defaults.
+        params: keyword arguments of the class, which take precedence.
+
+    Raises `WrongCall` for an unknown architecture, configuration or parameter.
+    """
+    network = _network(arch)
+    if config is not None:
+        if config not in network.configurations:
+            known = ", ".join(network.configurations) or "none"
+            raise WrongCall(f"{arch} has no configuration {config!r}; there is {known}")
+        params = network.configurations[config] | params
     try:
         return network(**params)
     except (TypeError, ValueError) as error:
@@ -53,3 +71,10 @@ def find(name_or_path: str | Path) -> Path:
         return _WEIGHTS / f"{name_or_path}.safetensors"
     known = ", ".join(shipped()) or "none"
     raise WrongCall(f"no model {str(name_or_path)!r}: neither a file nor one that ships ({known})")
+
+
+def _network(arch: str) -> type[Separator]:
+    if arch not in _ARCHITECTURES:
+        raise WrongCall(f"no architecture {arch!r}; there is {', '.join(_ARCHITECTURES)}")
+    module, name = _ARCHITECTURES[arch]
+    return getattr(import_module(f"rtsep.models.{module}"), name)

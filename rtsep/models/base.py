@@ -17,10 +17,12 @@ class Separator(StreamingLayer):
     """(batch, samples, channels) to (batch, samples, stems, channels), at `rate` Hz.
 
     A subclass builds its network as a `StreamingLayer` and hands it over with `finish`; `params`
-    are the keyword arguments that built it.
+    are the keyword arguments that built it; `configurations` are those that have a name, the
+    low-latency form first.
     """
 
     arch: ClassVar[str]
+    configurations: ClassVar[dict[str, dict]] = {}
 
     def __init__(
         self,

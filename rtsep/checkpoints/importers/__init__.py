@@ -1,16 +1,19 @@
 """Public checkpoints made ours: one file per format, each of which states that format's keys.
 
+Each file has `build`, which makes the model, and `KEYS`, by which `detect` knows its tensors.
 `convert` takes tensors by the public names and settings by the public names too; `read` gets both
 from a file.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtsep.errors import WrongCall
+from rtsep.errors import Failure, WrongCall
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,20 +23,40 @@ if TYPE_CHECKING:
 FORMATS = ("asteroid", "naplab", "cadenza")
 
 
+def detect(tensors: Iterable[str]) -> str:
+    """The format of a checkpoint with tensors of these names.
+
+    Raises `Failure` where it is none of `FORMATS`.
+    """
+    names = list(tensors)
+
+    def known(format: str) -> bool:
+        return all(any(re.match(key, name) for name in names) for key in _reader(format).KEYS)
+
+    found = [format for format in FORMATS if known(format)]
+    if len(found) != 1:
+        accepted = ", ".join(found or FORMATS)
+        raise Failure(f"the tensors' names don't tell the format: name it, one of {accepted}")
+    return found[0]
+
+
 def read(
-    path: str | Path, format: str, config: str | Path | dict | None = None, **options
+    path: str | Path, format: str | None = None, config: str | Path | dict | None = None, **options
 ) -> Separator:
     """The model of a public checkpoint: a `.pt` file, read without running code, or safetensors.
 
-    `config` is a JSON file, or its content: the arguments of the public class, by name, for what
-    neither the tensors nor the checkpoint say. `options` as in `convert`.
+    `format` is one of `FORMATS`; None tells it by the names of the tensors. `config` is a JSON
+    file, or its content: the arguments of the public class, by name, for what neither the tensors
+    nor the checkpoint say. `options` as in `convert`.
 
     Raises `WrongCall` for an unknown format, `Failure` for all in the file that does not fit.
     """
     from rtsep.checkpoints.importers.files import read_config, read_tensors
 
-    _reader(format)
+    if format is not None:
+        _reader(format)
     tensors, stored = read_tensors(Path(path))
+    format = format or detect(tensors)
     given = config if isinstance(config, dict) else read_config(config)
     return convert(tensors, format, {**stored, **given}, **options)
 

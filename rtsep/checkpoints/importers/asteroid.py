@@ -20,6 +20,9 @@ _ELEMENTWISE = {name: name for name in ACTIVATIONS}
 _MASKS = _ELEMENTWISE | {"softmax": "softmax"}
 _BLOCK = "masker.TCN.{}.shared_block"
 
+# Tensors by which the format is known, as regular expressions.
+KEYS = (r"encoder\.filterbank\._filters", r"masker\.TCN\.0\.shared_block\.")
+
 
 def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     """The model; `Failure` for what does not fit or is not causal."""

@@ -17,6 +17,9 @@ from rtsep.models.base import Separator
 _NETWORK = "separator.network"
 _MASKS = {"relu": "relu", "softmax": "softmax"}
 
+# Tensors by which the format is known, as regular expressions.
+KEYS = (r"encoder\.conv1d_U\.weight", r"separator\.network\.2\.0\.0\.")
+
 
 def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     """The model; `Failure` for what does not fit or is not causal."""

@@ -14,6 +14,9 @@ from rtsep.checkpoints.importers.tensors import Tensors
 from rtsep.errors import Failure
 from rtsep.models.base import Separator
 
+# Tensors by which the format is known, as regular expressions.
+KEYS = (r"TCN\.BN\.weight", r"TCN\.TCN\.0\.dconv1d\.weight")
+
 
 def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     """The model; `Failure` for what does not fit or is not causal."""

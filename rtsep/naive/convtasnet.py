@@ -1,19 +1,13 @@
-"""Each architecture again, the plain way: the whole signal at once, channels first.
-
-These twins share only the weights with the models: no layer, no onset, no state. A model is right
-where it equals its twin, and late by the shift at which its stream does.
-"""
+"""Conv-TasNet, the plain way."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rtsep.models.base import Separator
 from rtsep.models.convtasnet import ConvTasNet, MaskNetwork
 
 _ACTIVATIONS = {
@@ -27,20 +21,7 @@ _ACTIVATIONS = {
 }
 
 
-def twin(model: Separator) -> Callable[[Tensor], Tensor]:
-    """The model's function, (batch, samples, channels) to (batch, samples, stems, channels).
-
-    Both in the time of the public form, so aligned with each other, whatever the stream's latency.
-    """
-    network = _TWINS[model.arch]
-
-    def run(x: Tensor) -> Tensor:
-        return network(model, x.transpose(1, 2)).permute(0, 3, 1, 2)
-
-    return run
-
-
-def conv_tasnet(model: ConvTasNet, mixture: Tensor) -> Tensor:
+def separate(model: ConvTasNet, mixture: Tensor) -> Tensor:
     """(batch, channels, samples) to (batch, stems, channels, samples)."""
     p = model.params
     kernel, stride, padding = p["kernel"], p["stride"], p["padding"]
@@ -135,6 +116,3 @@ def _context(mixture: Tensor, frames: int, p: dict, gain: Tensor, bias: Tensor) 
         total, weight = decay * total + frame, decay * weight + 1
         change.append(frame - total / weight)
     return torch.cat([shape, torch.stack(change, -1)], 1)
-
-
-_TWINS = {"convtasnet": conv_tasnet}
