@@ -214,14 +214,16 @@ def _step(
     parameters = list(model.parameters())
 
     def measure(stems: Tensor, rate: float) -> Tensor:
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        state.optimiser.zero_grad(set_to_none=True)
+        for optimiser in state.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad(set_to_none=True)
         loss = loss_of(stems.to(device, non_blocking=True))
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, settings.clip)
         if torch.isfinite(norm):
-            state.optimiser.step()
+            for optimiser in state.optimisers:
+                optimiser.step()
         state.update_average(settings.average)
         return loss.detach()
 

@@ -15,7 +15,7 @@ from rtsep.errors import Failure
 
 @dataclass
 class TrainingState:
-    """The weights, their running average, the optimiser, and how far they are.
+    """The weights, their running average, the optimisers, and how far they are.
 
     `seconds` is the time spent training, over all runs. There is no state of random numbers: what
     is drawn depends on the step alone.
@@ -23,24 +23,34 @@ class TrainingState:
 
     model: nn.Module
     average: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimisers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     seconds: float = 0.0
 
     @classmethod
     def begin(cls, model: nn.Module, rate: float, weight_decay: float) -> TrainingState:
-        # Only what multiplies is decayed: biases, norms and slopes have one dimension.
-        matrices = [p for p in model.parameters() if p.dim() > 1]
-        vectors = [p for p in model.parameters() if p.dim() <= 1]
-        optimiser = torch.optim.AdamW(
+        # Muon (Jordan 2024; its step scaled to that of AdamW, Liu 2025) learns the matrices about
+        # twice as fast per step; it is made for those alone. Only what multiplies is decayed:
+        # biases, norms and slopes have one dimension.
+        matrices = [p for p in model.parameters() if p.dim() == 2]
+        kernels = [p for p in model.parameters() if p.dim() > 2]
+        vectors = [p for p in model.parameters() if p.dim() < 2]
+        others = torch.optim.AdamW(
             [
-                {"params": matrices, "weight_decay": weight_decay},
+                {"params": kernels, "weight_decay": weight_decay},
                 {"params": vectors, "weight_decay": 0.0},
             ],
             lr=rate,
         )
+        optimisers = [others]
+        if matrices:
+            optimisers.append(
+                torch.optim.Muon(
+                    matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+                )
+            )
         average = copy.deepcopy(model).requires_grad_(False).eval()
-        return cls(model, average, optimiser)
+        return cls(model, average, tuple(optimisers))
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
@@ -56,7 +66,7 @@ class TrainingState:
             "identity": identity,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -80,5 +90,6 @@ class TrainingState:
             raise Failure(f"{path} is of another model or seed than the recipe's")
         self.model.load_state_dict(content["model"])
         self.average.load_state_dict(content["average"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        for optimiser, stored in zip(self.optimisers, content["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
         self.step, self.seconds = content["step"], content["seconds"]
