@@ -1,11 +1,13 @@
 """The streaming contract: a network is written once, as a step; offline is that step over all."""
 
+from rtsep.streaming.blockwise import Blockwise
 from rtsep.streaming.composition import Delay, Fork, Pointwise, Residual, Serial, Skip
 from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import State, StateSpec, select_rows, without_countdowns
 from rtsep.streaming.verify import StreamingError, verify_streaming
 
 __all__ = [
+    "Blockwise",
     "Delay",
     "Fork",
     "Pointwise",
