@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -74,57 +73,38 @@ def command(
 
     _one_of("--clock", clock, ("paced", "free"))
     _one_of("--on-miss", on_miss, ("dry", "silence"))
-    if rate is not None and not 4000 <= rate <= 384_000:
-        raise WrongCall(f"--rate {rate}: between 4000 and 384000 Hz")
     if not 1 <= block <= 16384:
         raise WrongCall(f"--block {block}: between 1 and 16384 samples")
-    if duration is not None and not 0 < duration < math.inf:
-        raise WrongCall(f"--duration {duration:g}: more than 0 seconds")
     gains = dict(_gain(text) for text in gain or [])
 
+    from rtsep.live.opening import Ends, open_session
+    from rtsep.live.options import Options
+
     say = (lambda text: None) if as_json else print
-    path = _input(source, say)
-    if output != "none" and Path(output).suffix.lower() != ".wav":
-        raise WrongCall(f"--output {output}: a file that ends in .wav, or none")
+    if source is None:
+        say("no input named: playing the demo")
+    ends = Ends(source or "demo", output, rate, duration, overwrite)
+    options = Options(
+        model=model,
+        engine=engine,
+        chunk=chunk,
+        blocks=block,
+        queue=queue,
+        paced=clock == "paced",
+        gains=gains,
+        solo=tuple(solo or ()),
+        mute=tuple(mute or ()),
+        on_miss=on_miss,
+        record=record,
+        overwrite=overwrite,
+        factory=factory,
+    )
+    # What builds an engine for the first time says so; that is no part of the JSON.
+    progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
+    session = open_session(ends, options, progress, say)
 
-    from rtsep.live.process import WorkerProcess
+    from rtsep.live.session import seconds_since_process_start
 
-    process = WorkerProcess()  # loads its libraries while we load ours
-    feed = sink = None
-    try:
-        from rtsep.live.feeds import FileSink, FileSource
-        from rtsep.live.session import Options, Session, seconds_since_process_start
-
-        feed = FileSource(path, rate)
-        if feed.rate != feed.file_rate:
-            say(f"{path}: {feed.file_rate} Hz, resampled beforehand to {feed.rate} Hz")
-        if output != "none":
-            sink = FileSink(output, feed.rate, feed.channels, overwrite)
-        options = Options(
-            model=model,
-            engine=engine,
-            chunk=chunk,
-            blocks=block,
-            queue=queue,
-            paced=clock == "paced",
-            gains=gains,
-            solo=tuple(solo or ()),
-            mute=tuple(mute or ()),
-            on_miss=on_miss,
-            limit=None if duration is None else max(1, round(duration * feed.rate)),
-            record=record,
-            overwrite=overwrite,
-            factory=factory,
-        )
-        # What builds an engine for the first time says so; that is no part of the JSON.
-        progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
-        session = Session(feed, sink, feed.rate, feed.channels, options, progress, process)
-    except BaseException:
-        process.stop()
-        for end in (feed, sink):
-            if end is not None:
-                end.close()
-        raise
     with session:
         say(_heading(session, clock))
         say(_table(session.latency))
@@ -133,7 +113,7 @@ def command(
         say(f"worker: {session.granted}")
         interrupted = _watch(session, show=not as_json)
         summary = session.finish() | {"interrupted": interrupted, "start_s": begun}
-    if sink is not None:
+    if output != "none":
         summary["files"] = [*summary["files"], output]
     print(json.dumps(summary, indent=2)) if as_json else print(_end(summary))
     for error in summary["errors"]:
@@ -142,16 +122,6 @@ def command(
     if missed:
         print(f"rtsep: --strict: {missed} misses", file=sys.stderr)
     return 1 if summary["errors"] or missed else 0
-
-
-def _input(source: str | None, say) -> Path:
-    from rtsep import demo
-
-    if source is None:
-        say("no input named: playing the demo")
-    elif source != "demo":
-        return Path(source)
-    return demo.path()
 
 
 def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,47 +14,16 @@ from rtsep.live import layout
 from rtsep.live.clock import SimulatedClock
 from rtsep.live.latency import Latency, check_queue, default_queue
 from rtsep.live.layout import Block
+from rtsep.live.options import Options
 from rtsep.live.process import WorkerProcess
 from rtsep.live.recorder import Recorder
 from rtsep.live.status import Status
 from rtsep.live.wakeup import Wakeup
 from rtsep.models import find
 
-DEFAULT_BLOCK = 64
 ON_MISS = {"dry": layout.DRY, "silence": layout.SILENCE}
 _RECORDED = 10.0  # s that the rings hold while recording: so long may the disk stall
 _HELD = 2.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a run is to be. Lengths are in samples of the device's rate, `chunk` of the model's.
-
-    `blocks`: one size, or a series of sizes that the simulated clock repeats. `gains` are factors
-    by stem; without any gain, solo or mute the model's primary stem is soloed. `factory`
-    ("module:function", called with `channels` and `chunk`) makes the engine in place of `model`.
-    """
-
-    model: str = "convtasnet"
-    engine: str = "auto"
-    chunk: int | None = None
-    blocks: int | tuple[int, ...] = DEFAULT_BLOCK
-    queue: int | None = None
-    paced: bool = True
-    gains: dict[str, float] = field(default_factory=dict)
-    solo: tuple[str, ...] = ()
-    mute: tuple[str, ...] = ()
-    on_miss: str = "dry"
-    limit: int | None = None
-    record: str | Path | None = None
-    overwrite: bool = False
-    factory: str | None = None
-
-    def check_stems(self, model: str, stems: tuple[str, ...]) -> None:
-        """Raises `WrongCall` where a stem is named that the model lacks."""
-        for name in (*self.gains, *self.solo, *self.mute):
-            if name not in stems:
-                raise WrongCall(f"no stem {name!r}: {model} has {', '.join(stems)}")
 
 
 class Session:
