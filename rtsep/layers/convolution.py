@@ -14,6 +14,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
+from rtsep.layers.batchnorm import BatchNorm, folded, normed
 from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import (
     State,
@@ -29,7 +30,8 @@ class Conv(StreamingLayer):
 
     Args:
         padding: the public form's left padding in samples; None is the causal `w - s` (no latency),
-            0 the "valid" form, half the span a centred one.
+            0 the "valid" form, half the span a centred one. A segment is padded at either end.
+        norm: follows the convolution; its frozen statistics are part of the product.
 
     Weight (outputs, inputs, kernel) and bias (outputs,) as in `torch.nn.Conv1d`.
     """
@@ -44,31 +46,38 @@ class Conv(StreamingLayer):
         dilation: int = 1,
         padding: int | None = None,
         bias: bool = True,
+        norm: BatchNorm | None = None,
     ) -> None:
         super().__init__()
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
-        self.context, self.padding = _context(kernel, stride, dilation, padding)
+        self.context, self.padding = context_of(kernel, stride, dilation, padding)
+        self.norm = norm
         self.ratio, self.hop = Fraction(1, stride), stride
         self.inputs, self.outputs = (inputs,), (outputs,)
-        self.weight, self.bias = _parameters(
+        self.weight, self.bias = parameters(
             (outputs, inputs, kernel), inputs * kernel, outputs * bias
         )
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
-        extra, out = _onset(onset, self.context - self.padding, self.stride)
+        extra, out = onset_of(onset, self.context - self.padding, self.stride)
         past = self.zeros(batch, self.context + extra, *self.inputs)
-        masked = out if self.bias is not None or self.padding != self.context else 0
+        biased = self.bias is not None or self.norm is not None
+        masked = out if biased or self.padding != self.context else 0
         return {"past": past} | start_countdown(batch, masked, self.device), out
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         joined = torch.cat([state["past"], x], 1)
         frames = x.shape[1] // self.stride
+        weight, bias = folded(self)
         taps = self._taps(joined, frames)
-        y = taps @ self.weight.permute(2, 1, 0).reshape(-1, *self.outputs)
-        if self.bias is not None:
-            y = y + self.bias
-        y = silence(y, live_frames(state, frames))
+        y = taps @ weight.permute(2, 1, 0).reshape(-1, *self.outputs)
+        if bias is not None:
+            y = y + bias
+        y = silence(normed(self, y), live_frames(state, frames))
         return y, {"past": joined[:, x.shape[1] :]} | next_countdown(state, frames)
+
+    def segment(self, x: Tensor) -> Tensor:
+        return padded_segment(self, x)
 
     def _taps(self, joined: Tensor, frames: int) -> Tensor:
         """(batch, frames, kernel * inputs): what each frame's kernel covers, tap by tap."""
@@ -96,9 +105,9 @@ class DepthwiseConv(StreamingLayer):
     ) -> None:
         super().__init__()
         self.kernel, self.dilation = kernel, dilation
-        self.context, self.padding = _context(kernel, 1, dilation, padding)
+        self.context, self.padding = context_of(kernel, 1, dilation, padding)
         self.inputs = self.outputs = (channels,)
-        self.weight, self.bias = _parameters((channels, 1, kernel), kernel, channels * bias)
+        self.weight, self.bias = parameters((channels, 1, kernel), kernel, channels * bias)
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
         out = onset + self.context - self.padding
@@ -149,7 +158,7 @@ class ConvTranspose(StreamingLayer):
         self.ratio = Fraction(stride)
         self.inputs, self.outputs = (*over, inputs), (*over, outputs)
         self.overlap = -(-kernel // stride) - 1
-        self.weight, self.bias = _parameters(
+        self.weight, self.bias = parameters(
             (inputs, outputs, kernel), inputs * (self.overlap + 1), outputs * bias
         )
 
@@ -211,7 +220,21 @@ def overlap_add(windows: Tensor, tail: Tensor, hop: int) -> tuple[Tensor, Tensor
     return samples[:, :complete], samples[:, complete:]
 
 
-def _context(kernel: int, stride: int, dilation: int, padding: int | None) -> tuple[int, int]:
+def padded_segment(layer: StreamingLayer, x: Tensor) -> Tensor:
+    """A segment through a convolution whose public form pads both its ends alike.
+
+    The causal form, which pads the start alone, gives a frame for each stride.
+    """
+    if layer.padding == layer.context:
+        return layer.forward(x)
+    frames = (x.shape[1] + 2 * layer.padding - layer.context) // layer.stride
+    missing = max(0, frames * layer.stride - x.shape[1])
+    padded = torch.cat([x, x.new_zeros(x.shape[0], missing, *x.shape[2:])], 1)
+    return layer.forward(padded)[:, :frames]
+
+
+def context_of(kernel: int, stride: int, dilation: int, padding: int | None) -> tuple[int, int]:
+    """How many samples before a stride's own a window covers, and the padding, checked."""
     span = (kernel - 1) * dilation + 1
     if span < stride:
         raise ValueError(f"a kernel that spans {span} samples skips some at stride {stride}")
@@ -223,13 +246,13 @@ def _context(kernel: int, stride: int, dilation: int, padding: int | None) -> tu
     return context, padding
 
 
-def _onset(onset: int, late: int, stride: int) -> tuple[int, int]:
+def onset_of(onset: int, late: int, stride: int) -> tuple[int, int]:
     """By how much to delay the input, so that the output's onset is a whole number; and that."""
     extra = -(onset + late) % stride
     return extra, (onset + late + extra) // stride
 
 
-def _parameters(
+def parameters(
     shape: tuple[int, ...], fan_in: int, biases: int
 ) -> tuple[nn.Parameter, nn.Parameter | None]:
     """Drawn as `torch.nn.Conv1d` draws its own; no bias where `biases` is 0."""

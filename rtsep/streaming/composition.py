@@ -45,6 +45,11 @@ class Serial(StreamingLayer):
             following.append(after)
         return x, following
 
+    def segment(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer.segment(x)
+        return x
+
 
 class Pointwise(StreamingLayer):
     """A function of each frame alone: an activation, a product with a matrix, a norm."""
@@ -134,6 +139,12 @@ class Fork(StreamingLayer):
         y = silence(self.join(*outputs), live_frames(state, frames))
         return y, {"branches": states, "past": pasts} | next_countdown(state, frames)
 
+    def segment(self, x: Tensor) -> Tensor:
+        """Branches that end with fewer frames have lost as many at either end."""
+        outputs = [branch.segment(x) for branch in self.branches]
+        shortest = min(y.shape[1] for y in outputs)
+        return self.join(*(_middle(y, shortest) for y in outputs))
+
 
 def Skip(  # noqa: N802 - reads as the layer it makes
     inner: StreamingLayer,
@@ -161,6 +172,13 @@ class Identity(StreamingLayer):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x, state
+
+
+def _middle(x: Tensor, frames: int) -> Tensor:
+    if x.shape[1] == frames:
+        return x
+    start = (x.shape[1] - frames) // 2
+    return x[:, start : start + frames]
 
 
 def _delay(x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:

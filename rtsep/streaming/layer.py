@@ -58,6 +58,15 @@ class StreamingLayer(nn.Module):
         y, _ = self.step(x, state)
         return y[:, onset : onset + wanted]
 
+    def segment(self, x: Tensor) -> Tensor:
+        """A segment that is all there is, (batch, frames, *inputs), as a public form treats it.
+
+        There each layer by itself has nothing beyond either end, where a stream, whose input ends,
+        still has what the layers before make of silence. Layers whose public form is longer or
+        shorter than `frames * ratio` give as many frames as it.
+        """
+        return self.forward(x)
+
     def zeros(self, *shape: int) -> Tensor:
         """Zeros of the layer's device and type."""
         return self._anchor.new_zeros(shape)
