@@ -2,6 +2,9 @@
 
 Frame `j` is the spectrum of the `window` samples up to and including the hop `j`, so analysis
 costs no latency; synthesis uses the last `synthesis` samples of it, and costs `synthesis - hop`.
+That is the causal form, whose first frame ends with the first hop. A public form that pads fewer
+samples on the left (`window // 2` where its frames are centred) begins with a later one; what it
+lacks is silent here, and the latency is the same, up to the next whole hop.
 """
 
 from __future__ import annotations
@@ -23,42 +26,63 @@ from rtsep.streaming.state import (
 )
 
 
+SHAPES = ("root", "hann")
+
+
 class Spectrogram(StreamingLayer):
     """(batch, samples, channels) to (batch, frames, bins, 2 * channels).
 
     `bins = window // 2 + 1`; the last axis holds, channel after channel, a real and an imaginary
-    part. Left padding as in the causal form: the first frame ends with the first hop.
+    part.
+
+    Args:
+        padding: the public form's left padding in samples; None is the causal `window - hop`.
+        shape: of the windows, as `window_pair` takes it.
     """
 
     def __init__(
-        self, window: int, hop: int, *, synthesis: int | None = None, channels: int = 1
+        self,
+        window: int,
+        hop: int,
+        *,
+        synthesis: int | None = None,
+        channels: int = 1,
+        padding: int | None = None,
+        shape: str = "root",
     ) -> None:
         super().__init__()
         self.window, self.hop = window, hop
+        self.padding = padded(window, hop, padding)
         self.ratio = Fraction(1, hop)
         self.bins = window // 2 + 1
         self.inputs, self.outputs = (channels,), (self.bins, 2 * channels)
-        analysis, _ = window_pair(window, window if synthesis is None else synthesis, hop)
+        analysis, _ = window_pair(window, window if synthesis is None else synthesis, hop, shape)
         self.register_buffer("basis", _default(_fourier(window) * analysis), persistent=False)
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
-        extra = -onset % self.hop
-        past = self.zeros(batch, self.window - self.hop + extra, *self.inputs)
-        return {"past": past}, (onset + extra) // self.hop
+        causal = self.window - self.hop
+        late = onset + causal - self.padding
+        extra = -late % self.hop
+        out = (late + extra) // self.hop
+        past = self.zeros(batch, causal + extra, *self.inputs)
+        masked = out if self.padding != causal else 0
+        return {"past": past} | start_countdown(batch, masked, self.device), out
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         joined = torch.cat([state["past"], x], 1)
         frames = framed(joined, x.shape[1] // self.hop, self.window, self.hop)
         parts = _exact_product(frames.transpose(-1, -2), self.basis.flatten(0, 1).T)
         y = parts.unflatten(-1, (2, self.bins)).permute(0, 1, 4, 2, 3).flatten(-2)
-        return y, {"past": joined[:, x.shape[1] :]}
+        y = silence(y, live_frames(state, y.shape[1]))
+        return y, {"past": joined[:, x.shape[1] :]} | next_countdown(state, y.shape[1])
 
 
 class InverseSpectrogram(StreamingLayer):
     """(batch, frames, *over, bins, 2 * channels) to (batch, samples, *over, channels).
 
-    With the windows of `Spectrogram(window, hop, synthesis=synthesis)` it gives back what went in,
-    `synthesis - hop` samples later. `over` is the shape of axes between time and bins (stems).
+    With the windows and the padding of `Spectrogram(window, hop, synthesis=synthesis)` it gives
+    back what went in, `synthesis - hop` samples later. `over` is the shape of axes between time and
+    bins (stems).
     """
 
     def __init__(
@@ -69,6 +93,8 @@ class InverseSpectrogram(StreamingLayer):
         synthesis: int | None = None,
         channels: int = 1,
         over: tuple[int, ...] = (),
+        padding: int | None = None,
+        shape: str = "root",
     ) -> None:
         super().__init__()
         self.window = window
@@ -77,15 +103,19 @@ class InverseSpectrogram(StreamingLayer):
         self.ratio = Fraction(hop)
         self.bins = window // 2 + 1
         self.inputs, self.outputs = (*over, self.bins, 2 * channels), (*over, channels)
-        _, shape = window_pair(window, self.synthesis, hop)
-        basis = _inverse_fourier(window)[..., window - self.synthesis :] * shape
+        _, weights = window_pair(window, self.synthesis, hop, shape)
+        basis = _inverse_fourier(window)[..., window - self.synthesis :] * weights
         self.register_buffer("basis", _default(basis), persistent=False)
         self.overlap = -(-self.synthesis // hop) - 1
+        # Of the first window, what lies before the first sample; below 0 where it starts later.
+        self.trim = padded(window, hop, padding) - (window - self.synthesis)
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
-        out = onset * self.stride + self.synthesis - self.stride
+        out = onset * self.stride + self.trim
+        if out < 0:
+            raise ValueError(f"frames of onset {onset} are earlier than their analysis allows")
         tail = self.zeros(batch, self.overlap * self.stride, *self.outputs)
-        masked = out if self.synthesis > self.stride else 0
+        masked = out if self.trim > 0 else 0
         return {"tail": tail} | start_countdown(batch, masked, self.device), out
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -96,13 +126,17 @@ class InverseSpectrogram(StreamingLayer):
         return samples, {"tail": tail} | next_countdown(state, samples.shape[1])
 
 
-def window_pair(window: int, synthesis: int, hop: int) -> tuple[Tensor, Tensor]:
+def window_pair(
+    window: int, synthesis: int, hop: int, shape: str = "root"
+) -> tuple[Tensor, Tensor]:
     """Analysis (window,) and synthesis (synthesis,) windows in float64, perfectly reconstructing.
 
-    Where both are of one length: the root of a periodic Hann window twice, over the sum of its
-    overlaps. Where synthesis is shorter and two hops long: the asymmetric pair of Mauler and
-    Martin (2007), a long rise and a short fall.
+    Where both are of one length: a periodic Hann window (`shape` "hann") or its root ("root")
+    twice, over the sum of its overlapping squares. Where synthesis is shorter and two hops long:
+    the asymmetric pair of Mauler and Martin (2007), a long rise and a short fall, whatever `shape`.
     """
+    if shape not in SHAPES:
+        raise ValueError(f"window shape {shape!r}: it is one of {', '.join(SHAPES)}")
     if not hop <= synthesis <= window:
         raise ValueError(f"hop {hop}, synthesis window {synthesis}, window {window}: not rising")
     if synthesis == hop:
@@ -110,14 +144,23 @@ def window_pair(window: int, synthesis: int, hop: int) -> tuple[Tensor, Tensor]:
         analysis = torch.cat([_hann(2 * (window - hop))[: window - hop].sqrt(), _ones(hop)])
         return analysis, _ones(hop)
     if synthesis == window:
-        root = _hann(window).sqrt()
-        return root, root / _overlapped(root.square(), hop)
+        both = _hann(window) if shape == "hann" else _hann(window).sqrt()
+        return both, both / _overlapped(both.square(), hop)
     if synthesis != 2 * hop:
         raise ValueError(f"a short synthesis window is one or two hops of {hop}, not {synthesis}")
     rise = _hann(2 * (window - hop))[: window - hop].sqrt()
     fall = _hann(2 * hop)[hop:].sqrt()
     analysis = torch.cat([rise, fall])
     return analysis, torch.cat([_hann(2 * hop)[:hop] / rise[window - 2 * hop :], fall])
+
+
+def padded(window: int, hop: int, padding: int | None) -> int:
+    """The left padding in samples: that of the causal form for None."""
+    if padding is None:
+        return window - hop
+    if not 0 <= padding <= window - hop:
+        raise ValueError(f"a left padding of {padding} is not within 0 and {window - hop}")
+    return padding
 
 
 def _exact_product(x: Tensor, basis: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rtsep.layers import InverseSpectrogram, Spectrogram
-from rtsep.layers.spectrogram import window_pair
+from rtsep.layers.spectrogram import SHAPES, window_pair
 from rtsep.streaming import Serial, verify_streaming
 
 quick = settings(max_examples=12, deadline=None)
@@ -129,6 +129,50 @@ def test_perfect_reconstruction(shape: tuple[int, int, int], channels: int, onse
     torch.testing.assert_close(layer(x), x, rtol=0, atol=1e-12)
 
 
+@st.composite
+def padded(draw) -> dict:
+    """A public form's window, hop and left padding: none, centred, causal, or anything between."""
+    hop = draw(st.integers(2, 6))
+    window = draw(st.integers(2 * hop, 4 * hop))
+    return {
+        "window": window,
+        "hop": hop,
+        "padding": draw(st.just(window // 2) | st.integers(0, window - hop)),
+        "shape": draw(st.sampled_from(SHAPES)),
+    }
+
+
+@quick
+@given(padded(), st.integers(1, 2), st.integers(0, 9))
+def test_public_padding(form: dict, channels: int, onset: int) -> None:
+    """Frames and sound as torch makes them of a signal with so many zeros on its left."""
+    window, hop, padding = form["window"], form["hop"], form["padding"]
+    taper = torch.from_numpy(hann(window))
+    taper = taper if form["shape"] == "hann" else taper.sqrt()
+
+    def spectra(x: Tensor) -> Tensor:
+        filled = torch.nn.functional.pad(x, (0, 0, padding, window))
+        y = torch.fft.rfft(filled.unfold(1, window, hop) * taper, dim=-1)[:, : x.shape[1] // hop]
+        return torch.view_as_real(y).permute(0, 1, 3, 2, 4).flatten(3)
+
+    def sound(x: Tensor) -> Tensor:
+        filled = torch.nn.functional.pad(x, (0, 0, padding, 2 * window))
+        frames = (filled.unfold(1, window, hop) * taper.square()).transpose(2, 3)
+        y, weight = torch.zeros_like(filled), torch.zeros(window + hop * 8)
+        for j in range(frames.shape[1]):
+            y[:, j * hop : j * hop + window] += frames[:, j]
+        for j in range(8):
+            weight[j * hop : j * hop + window] += taper.square()
+        whole = weight[4 * hop : 5 * hop].repeat(y.shape[1] // hop + 1)[: y.shape[1]]
+        return (y / whole[:, None])[:, padding : padding + x.shape[1]]
+
+    analysis = Spectrogram(**form, channels=channels)
+    verify_streaming(analysis, onset=onset, twin=spectra)
+    synthesis = InverseSpectrogram(**form, channels=channels)
+    report = verify_streaming(Serial(analysis, synthesis), onset=onset, twin=sound)
+    assert window - hop <= report.measured_latency < window
+
+
 def test_agrees_with_torch() -> None:
     """At a usual size, against `torch.stft` with the left padding of the causal form."""
     window, hop = 256, 64
@@ -158,3 +202,10 @@ def test_in_float32() -> None:
 def test_refuses(window: int, synthesis: int, hop: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         window_pair(window, synthesis, hop)
+
+
+def test_refuses_shapes_and_paddings() -> None:
+    with pytest.raises(ValueError, match="window shape 'square'"):
+        Spectrogram(8, 4, shape="square")
+    with pytest.raises(ValueError, match="left padding of 5"):
+        InverseSpectrogram(8, 4, padding=5)
