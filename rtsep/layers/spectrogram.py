@@ -25,7 +25,6 @@ from rtsep.streaming.state import (
     start_countdown,
 )
 
-
 SHAPES = ("root", "hann")
 
 
