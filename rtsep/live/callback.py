@@ -7,7 +7,8 @@ the sounds of the times c − latency and on:
     mix   dry + wet · Σ (gain − 1) · stem        all gains 1: the dry sound, bit for bit
     stem  gain · stem                            an output that a stem is routed to
 
-Where stems are missing, `fade.py` leads the corrections (the sum above) to nothing, so that dry
+What comes in is amplified, what goes out protected: see `safety.py`. Where stems are missing,
+`fade.py` leads the corrections (the sum above) to nothing, so that dry
 goes on alone, or the whole mix to silence. No call here allocates, locks, or enters Python.
 """
 
@@ -32,6 +33,7 @@ from rtsep.live.layout import (
     CAPACITY,
     CAPTURE,
     CHANNELS,
+    CLIPPED_IN,
     DATA,
     FADE,
     FADE_STATE,
@@ -40,9 +42,11 @@ from rtsep.live.layout import (
     GAIN,
     HISTORY,
     IN_CHANNEL,
+    IN_PEAK,
     INPUTS,
     LAST_ACTIVE,
     LAST_MISS,
+    LAST_SOUND,
     LATENCY,
     MISSES,
     MIX,
@@ -73,9 +77,10 @@ from rtsep.live.layout import (
 )
 from rtsep.live.native import address_of, c_function, compiled, nap, now, post
 from rtsep.live.ring import load, overrun, publish, reserve, set_flags, worst_flag, written
+from rtsep.live.safety import FULL_SCALE, aim_input, input_gain, meter, protect
 
 _ULONG = types.uint64 if ctypes.sizeof(ctypes.c_ulong) == 8 else types.uint32
-_SIGNATURE = types.int32(types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr)
+SIGNATURE = types.int32(types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr)
 # The same signature for ctypes: in, out, frames, time, flags, user data.
 PROTOTYPE = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -87,26 +92,40 @@ PROTOTYPE = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
 )
 CONTINUE, COMPLETE = 0, 1
+RESTS = len(at.CAUSES)  # the worker rests in silence: no miss
 _XRUN = 0b1111  # PortAudio's four flags for lost or late buffers, without "priming"
+MORE_AT_ONCE = 1 << 16  # our own flag: the host handed over more at once than was agreed on
 _WORDS = 1 << 40  # more than any block holds: views of it are never bounds-checked
 
 
 @compiled
-def _capture(h, f32, u8, source, n, silent):
+def _capture(h, x, f32, u8, source, n, silent):
     """Takes the device's n frames into the capture ring; the clock time of the first."""
     inputs, channels = h[INPUTS], h[CHANNELS]
     capacity, data = h[CAPTURE + CAPACITY], h[CAPTURE + DATA]
     clock = reserve(h, CAPTURE, n)
+    aim_input(h, x)
+    clipped, sounds, peak = 0, -1, np.float32(0)
     for i in range(n):
         to = data + ((clock + i) & (capacity - 1)) * channels
+        gain = input_gain(h, x)
         for k in range(channels):
             value = np.float32(0)
             if not silent:
-                value = source[i * inputs + h[IN_CHANNEL + k]]
+                raw = source[i * inputs + h[IN_CHANNEL + k]]
+                clipped += abs(raw) >= FULL_SCALE
+                if raw != 0:
+                    sounds = i
+                value = np.float32(gain * raw)
                 if value - value != 0:  # NaN or infinity
                     value = np.float32(0)
                     h[BAD_INPUT] += 1
+            peak = max(peak, abs(value))
             f32[to + k] = value
+    h[CLIPPED_IN] += clipped
+    if sounds >= 0:
+        h[LAST_SOUND] = clock + sounds + 1
+    meter(h, x, IN_PEAK, peak, n)
     set_flags(h, u8, CAPTURE, clock, n, VALID)
     publish(h, CAPTURE, clock + n)
     return clock
@@ -162,7 +181,7 @@ def _wait(h, ring, end):
 
 @compiled
 def _cause(h, u8, ring, start, n, flags):
-    """Why these stems can't be played: a cause's number, or −1 where they can."""
+    """Why these stems can't be played: a cause's number, RESTS, or −1 where they can."""
     end = start + n
     if end <= 0:
         return -1
@@ -174,10 +193,12 @@ def _cause(h, u8, ring, start, n, flags):
         flag = worst_flag(h, u8, ring, start, n)
         if flag == VALID:
             return -1
+        if flag == at.IDLE:
+            return RESTS
         return at.WORKER_JUMPED if flag == at.JUMPED else at.INVALID_SOUND
     if load(h, WORKER) == at.DEAD:
         return at.WORKER_DEAD
-    if n > h[BLOCK]:
+    if n > h[BLOCK] or flags & MORE_AT_ONCE:
         return at.GROWN
     return at.XRUN if flags & _XRUN else at.LATE
 
@@ -226,7 +247,7 @@ def _mix(h, x, f32, ring, start, out, n, present):
 
 @compiled
 def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
-    clock = _capture(h, f32, u8, source, n, silent)
+    clock = _capture(h, x, f32, u8, source, n, silent)
     post(h[WAKE])
     start = clock - h[LATENCY]
     active = load(h, ACTIVE)
@@ -235,7 +256,7 @@ def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
         _wait(h, ring, start + n)
     cause = _cause(h, u8, ring, start, n, flags)
     present = cause < 0
-    if not present:
+    if not present and cause != RESTS:
         h[MISSES + cause] += 1
         h[LAST_MISS] = clock
     turn(h, FADE_STATE, present, active != h[LAST_ACTIVE])
@@ -243,6 +264,7 @@ def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
     _aim(h, x)
     if not deaf:
         _mix(h, x, f32, ring, start, out, n, present)
+        protect(h, x, out, n, clock)
     reserve(h, PLAYED, n)
     set_flags(h, u8, PLAYED, clock, n, 1 + active if present else 0)
     publish(h, PLAYED, clock + n)
@@ -250,7 +272,7 @@ def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
         h[XRUNS] += 1
 
 
-@c_function(_SIGNATURE)
+@c_function(SIGNATURE)
 def callback(source, out, frames, info, flags, user):
     h = carray(user, (_WORDS,), np.int64)
     scratch = h[SCRATCH : SCRATCH + 2]

@@ -31,14 +31,15 @@ import numpy as np
 from rtsep.errors import Failure, WrongCall
 
 MAGIC = 0x7274736570
-VERSION = 1
+VERSION = 2
 LINE = 16  # int64 per cache line: 128 bytes, the longest in use
 MAX_STEMS = 16
 MAX_CHANNELS = 32
 BINS = 512
+RELEASE_TIME = 0.1  # s, of the limiter
 
-# Flags of the frames in a stem ring.
-VALID, JUMPED, INVALID = 1, 2, 3
+# Flags of the frames in a stem ring; of several the highest counts.
+VALID, IDLE, JUMPED, INVALID = 1, 2, 3, 4
 # What an output channel plays: nothing, the mix, or (STEM + k) stem k alone.
 SILENT, MIX, STEM = -1, 0, 1
 # What is heard when stems are missing.
@@ -85,7 +86,8 @@ _g = _lines(20)
     FALL,  # index into float32: the falling half-cosine, FADE values
     WAKE,  # address (or handle) of the worker's semaphore, valid in the callback's process
     SIZE,  # bytes
-) = range(_g, _g + 15)
+    FADE_UP,  # samples over which the output rises when the run begins
+) = range(_g, _g + 16)
 
 # Ring descriptors, 8 slots each: what follows is the offset inside one.
 DATA, WIDTH, CAPACITY, FLAGS, RESERVED, WRITTEN = range(6)
@@ -106,12 +108,15 @@ _c = _lines(8)
     STOP,  # the worker ends
     WORKER,  # STARTING, RUNNING or DEAD, as the parent sees it
     PATIENCE,  # ms that a callback waits for its stems: 0 on a clock that can't wait
-) = range(_c, _c + 6)
+    IDLE_AFTER,  # samples of silence after which the worker rests: 0 for never
+) = range(_c, _c + 7)
 GAIN = _lines(MAX_STEMS)
 MUTE = _lines(MAX_STEMS)
 SOLO = _lines(MAX_STEMS)
-WET = _lines(2)
+WET = _lines(4)
 BYPASS = WET + 1
+INPUT_GAIN = WET + 2
+CEILING = WET + 3  # of the limiter; infinite: there is none
 
 # Routing, fixed before the run.
 IN_CHANNEL = _lines(MAX_CHANNELS)  # for each channel: which of the device's
@@ -119,9 +124,22 @@ OUT_BUS = _lines(MAX_CHANNELS)  # for each device channel: SILENT, MIX or STEM +
 OUT_CHANNEL = _lines(MAX_CHANNELS)  # ... and which channel of it
 
 # Counters of the callback.
-_k = _lines(5 + len(CAUSES))
-CALLBACKS, XRUNS, BAD_INPUT, LAST_MISS, CALLBACK_MAX = range(_k, _k + 5)
-MISSES = _k + 5
+_k = _lines(9 + len(CAUSES))
+(
+    CALLBACKS,
+    XRUNS,
+    BAD_INPUT,
+    LAST_MISS,
+    CALLBACK_MAX,
+    CLIPPED_IN,  # samples at full scale or beyond, before the input gain
+    CLIPPED_OUT,  # ... that went out
+    LIMITED,  # samples that the limiter held down to its ceiling
+    LAST_SOUND,  # the clock time up to which the input was not all zeros
+) = range(_k, _k + 9)
+MISSES = _k + 9
+# Peaks of late, falling by 20 dB a second; float64.
+IN_PEAK = _lines(2)
+OUT_PEAK = IN_PEAK + 1
 
 # Counters of the worker.
 _w = _lines(12)
@@ -134,7 +152,9 @@ _w = _lines(12)
     STEP_MAX,
     POSITION,  # how far the worker has read the capture ring
     WORKER_PID,
-) = range(_w, _w + 8)
+    IDLED,  # samples that it let go by resting
+    RESTING,  # whether it does
+) = range(_w, _w + 10)
 
 CALLBACK_HISTOGRAM = _lines(BINS)
 STEP_HISTOGRAM = _lines(BINS)
@@ -145,6 +165,11 @@ RAMP_LEFT = _lines(MAX_STEMS + 1)  # one ramp for each stem, and the last for we
 RAMP_VALUE = _lines(MAX_STEMS + 1)  # float64, as the next two
 RAMP_STEP = _lines(MAX_STEMS + 1)
 RAMP_TARGET = _lines(MAX_STEMS + 1)
+INPUT_RAMP = _lines(4)  # of the input gain: frames left, then float64 value, step, target
+LIMITING = _lines(2)  # whether any of the limiter's gains is below 1, then float64 RELEASE
+RELEASE = LIMITING + 1
+LIMIT_GAIN = _lines(MAX_STEMS + 1)  # float64, for each bus
+LIMIT_HOLD = _lines(MAX_STEMS + 1)
 SCRATCH = _lines(4)  # two int64 for the clock, then LAST_ACTIVE
 LAST_ACTIVE = SCRATCH + 2
 
@@ -178,12 +203,14 @@ class Block:
         inputs: int | None = None,
         outputs: int | None = None,
         on_miss: int = DRY,
+        fade_up: int = 0,
         seconds: float = 2.0,
     ) -> Block:
         """A block whose rings hold at least `seconds`, and well more than the latency.
 
         `inputs` and `outputs` are the device's channel counts (default: `channels`). All gains
-        are 1, everything is routed straight through, nothing is active but stem ring A.
+        are 1, the limiter's ceiling is full scale, everything is routed straight through, nothing
+        is active but stem ring A. Over the first `fade_up` samples the output rises.
         """
         inputs, outputs = inputs or channels, outputs or channels
         if not (0 < stems <= MAX_STEMS and max(channels, inputs, outputs) <= MAX_CHANNELS):
@@ -210,7 +237,7 @@ class Block:
         h[:_HEAD] = 0
         h[[RATE, CHANNELS, INPUTS, OUTPUTS, STEMS]] = rate, channels, inputs, outputs, stems
         h[[BLOCK, LATENCY, FADE, ON_MISS]] = block, latency, fade, on_miss
-        h[[HISTORY, FALL, SIZE]] = history, fall, size
+        h[[HISTORY, FALL, SIZE, FADE_UP]] = history, fall, size, fade_up
         for k, (ring, (data, width)) in enumerate(zip(RINGS, places, strict=True)):
             h[ring : ring + 6] = (
                 data,
@@ -222,7 +249,9 @@ class Block:
             )
         self.f32[fall : fall + fade] = 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
         self.f64[GAIN : GAIN + stems] = 1
-        self.f64[WET] = 1
+        self.f64[[WET, INPUT_GAIN, CEILING]] = 1
+        self.f64[LIMIT_GAIN : LIMIT_GAIN + stems + 1] = 1
+        self.f64[RELEASE] = np.exp(-1 / (RELEASE_TIME * rate))
         h[IN_CHANNEL : IN_CHANNEL + channels] = np.arange(channels) % inputs
         h[OUT_BUS : OUT_BUS + outputs] = MIX
         h[OUT_CHANNEL : OUT_CHANNEL + outputs] = np.arange(outputs) % channels
@@ -257,6 +286,8 @@ class Block:
         self.f64[RAMP_VALUE : RAMP_VALUE + len(gains)] = gains
         self.f64[RAMP_TARGET : RAMP_TARGET + len(gains)] = gains
         self.i64[RAMP_LEFT : RAMP_LEFT + len(gains)] = 0
+        self.i64[INPUT_RAMP] = 0
+        self.f64[[INPUT_RAMP + 1, INPUT_RAMP + 3]] = self.f64[INPUT_GAIN]
 
     def close(self) -> None:
         """Lets go of the memory, and removes it if it was made here. May be called again."""
