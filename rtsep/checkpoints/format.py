@@ -88,10 +88,7 @@ def read_spec(path: str | Path) -> ModelSpec:
     metadata, parts = _read(path)
     text, expected = metadata.get("rtsep"), metadata.get("sha256")
     if text is None or expected is None:
-        raise Failure(
-            f"{path} is no rtsep checkpoint: convert a public one with "
-            f"'rtsep import {path} --format … --out X.safetensors'"
-        )
+        raise Failure(_foreign(path))
     if _digest(text, parts) != expected:
         raise Failure(f"{path} is damaged: its content does not match its SHA-256")
     return ModelSpec.from_json(text, expected)
@@ -113,7 +110,10 @@ def load(name_or_path: str | Path) -> Separator:
 
     path = find(name_or_path)
     spec = read_spec(path)
-    model = create(spec.arch, **spec.params)
+    try:
+        model = create(spec.arch, **spec.params)
+    except Failure as failure:
+        raise Failure(f"{path}: its spec makes no model: {failure}") from None
     tensors = load_file(path)
     expected = model.state_dict()
     if problem := _mismatch(tensors, expected):
@@ -135,6 +135,8 @@ def _read(path: Path) -> tuple[dict, list[tuple[str, str, list[int], memoryview]
         content = path.read_bytes()
     except OSError as error:
         raise Failure(f"can't read {path}: {error.strerror or error}") from None
+    if content.startswith(b"PK"):
+        raise Failure(_foreign(path))  # a zip archive, as torch.save writes them
     try:
         length = int.from_bytes(content[:8], "little")
         if length > min(_HEADER_LIMIT, len(content) - 8):
@@ -153,6 +155,13 @@ def _read(path: Path) -> tuple[dict, list[tuple[str, str, list[int], memoryview]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Failure(f"{path} is no safetensors file, or is damaged") from None
     return metadata, parts
+
+
+def _foreign(path: Path) -> str:
+    return (
+        f"{path} is no rtsep checkpoint: convert a public one with "
+        f"'rtsep import {path} --out X.safetensors'"
+    )
 
 
 def _tensors(model: Separator) -> dict:

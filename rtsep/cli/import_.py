@@ -10,8 +10,10 @@ import typer
 
 def command(
     file: Annotated[Path, typer.Argument(help="A public checkpoint, .pt or safetensors.")],
-    format: Annotated[str, typer.Option(help="Whose: asteroid, naplab or cadenza.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write, X.safetensors.")],
+    format: Annotated[
+        str | None, typer.Option(help="Whose it is. Default: told by the tensors' names.")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="JSON with arguments of the public class that FILE does not tell."),
@@ -37,15 +39,16 @@ def command(
 ) -> None:
     """Convert a public checkpoint. What its tensors don't tell is taken from --config."""
     from rtsep.checkpoints import save
-    from rtsep.checkpoints.importers import read
+    from rtsep.checkpoints.importers import convert, fetch
     from rtsep.errors import Failure
 
     if out.exists() and not overwrite:
         raise Failure(f"{out} exists: --overwrite replaces it")
-    model = read(
-        file,
+    tensors, format, settings = fetch(file, format, config)
+    model = convert(
+        tensors,
         format,
-        config,
+        settings,
         rate=rate,
         stems=None if stems is None else tuple(part.strip() for part in stems.split(",")),
         primary=primary,
@@ -56,6 +59,6 @@ def command(
         card["licence"] = licence
     spec = save(model, out, name=name, card=card)
     print(
-        f"{out}: {spec.name}, {', '.join(spec.stems)} at {spec.rate} Hz, "
+        f"{out}: {spec.name}, from {format}, {', '.join(spec.stems)} at {spec.rate} Hz, "
         f"{spec.latency} samples ({1e3 * spec.latency / spec.rate:.2f} ms) late"
     )

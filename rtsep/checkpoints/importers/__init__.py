@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtsep.checkpoints.format import read_spec
 from rtsep.errors import Failure, WrongCall
 
 if TYPE_CHECKING:
@@ -28,12 +29,7 @@ def detect(tensors: Iterable[str]) -> str:
 
     Raises `Failure` where it is none of `FORMATS`.
     """
-    names = list(tensors)
-
-    def known(format: str) -> bool:
-        return all(any(re.match(key, name) for name in names) for key in _reader(format).KEYS)
-
-    found = [format for format in FORMATS if known(format)]
+    found = _known(list(tensors))
     if len(found) != 1:
         accepted = ", ".join(found or FORMATS)
         raise Failure(f"the tensors' names don't tell the format: name it, one of {accepted}")
@@ -51,14 +47,21 @@ def read(
 
     Raises `WrongCall` for an unknown format, `Failure` for all in the file that does not fit.
     """
+    return convert(*fetch(path, format, config), **options)
+
+
+def fetch(
+    path: str | Path, format: str | None = None, config: str | Path | dict | None = None
+) -> tuple[dict[str, Tensor], str, dict]:
+    """What `read` hands to `convert`: tensors, format and settings of a public checkpoint."""
     from rtsep.checkpoints.importers.files import read_config, read_tensors
 
     if format is not None:
         _reader(format)
+    _refuse_ours(Path(path))
     tensors, stored = read_tensors(Path(path))
-    format = format or detect(tensors)
     given = config if isinstance(config, dict) else read_config(config)
-    return convert(tensors, format, {**stored, **given}, **options)
+    return tensors, format or detect(tensors), {**stored, **given}
 
 
 def convert(
@@ -78,6 +81,9 @@ def convert(
         rate: in Hz; None is what the config says.
         stems: their names, in the order of the outputs; None is stem1, stem2, …
         primary, remainder: the stem heard by default, and the one that takes what the others leave.
+
+    Raises `WrongCall` for an unknown format, `Failure` where the tensors are another's or do not
+    fit.
     """
     from rtsep.checkpoints.importers.settings import Settings
     from rtsep.checkpoints.importers.tensors import Tensors
@@ -85,9 +91,29 @@ def convert(
     public = Tensors(tensors)
     settings = Settings(config, rate=rate)
     roles = {"stems": stems, "primary": primary, "remainder": remainder}
-    model = _reader(format).build(public, settings, roles)
+    reader, others = _reader(format), _known(list(tensors))
+    if others and format not in others:
+        raise Failure(f"the tensors are those of {' or '.join(others)}, not of {format}")
+    model = reader.build(public, settings, roles)
     public.all_used()
     return model.eval()
+
+
+def _refuse_ours(path: Path) -> None:
+    try:
+        spec = read_spec(path)
+    except Failure:
+        return
+    raise Failure(f"{path} is rtsep's already ({spec.arch}): --model takes it as it is")
+
+
+def _known(names: list[str]) -> list[str]:
+    """The formats all of whose keys are among these names."""
+    return [
+        format
+        for format in FORMATS
+        if all(any(re.match(key, name) for name in names) for key in _reader(format).KEYS)
+    ]
 
 
 def _reader(format: str):

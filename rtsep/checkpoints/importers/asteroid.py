@@ -8,6 +8,7 @@ from the shapes; `stride`, `norm_type`, `mask_act`, `sample_rate` and `n_blocks`
 
 from __future__ import annotations
 
+from rtsep.checkpoints.importers.causality import not_causal, refuse_batch_norms
 from rtsep.checkpoints.importers.parts import fill, new_model, norm_keys, product_keys
 from rtsep.checkpoints.importers.settings import Settings
 from rtsep.checkpoints.importers.tensors import Tensors
@@ -33,14 +34,16 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     filters, channels, kernel = public.sizes("encoder.filterbank._filters", 3)
     bottleneck, _, _ = public.sizes("masker.bottleneck.1.weight", 3)
     hidden, _, _ = public.sizes(f"{block}.0.weight", 3)
-    causal = f"{block}.3.0.weight" in public
-    if not causal or settings.get("causal", bool, True) is not True:
-        raise Failure("the checkpoint is not causal (causal=False): it can't be streamed")
+    count = len(public.numbers(r"masker\.TCN\.(\d+)\."))
+    # The causal form cuts the convolution's end in a layer of its own beside it, so it is number 0.
+    centred = f"{block}.3.0.weight" not in public and f"{block}.3.weight" in public
+    if centred or settings.get("causal", bool, True) is not True:
+        raise not_causal([f"{_BLOCK.format(i)}.3" for i in range(count)])
+    refuse_batch_norms(public)
     _, _, taps = public.sizes(f"{block}.3.0.weight", 3)
     with_skips = "masker.TCN.0.skip_conv.weight" in public
     skip = public.sizes("masker.TCN.0.skip_conv.weight", 3)[0] if with_skips else 0
     rows, _, _ = public.sizes("masker.mask_net.1.weight", 3)
-    count = len(public.numbers(r"masker\.TCN\.(\d+)\."))
     masks = rows // filters
     settings.agree(
         n_filters=filters,
@@ -57,6 +60,9 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
         "sample_rate", stride=int, norm_type=str, mask_act=str, n_blocks=int
     )
     repeats = split(settings, "n_blocks", blocks, "n_repeats", count)
+    if norm == "gLN":
+        norms = [f"{_BLOCK.format(i)}.{k}" for i in range(count) for k in (2, 5)]
+        raise not_causal(["masker.bottleneck.0", *norms], "see the whole signal (norm_type gLN)")
     model = new_model(
         roles,
         masks,

@@ -8,10 +8,10 @@ before the masks; the decoder is a product with a matrix (N to channels * L, cha
 
 from __future__ import annotations
 
+from rtsep.checkpoints.importers.causality import not_causal, refuse_batch_norms
 from rtsep.checkpoints.importers.parts import fill, new_model, norm_keys
 from rtsep.checkpoints.importers.settings import Settings
 from rtsep.checkpoints.importers.tensors import Tensors
-from rtsep.errors import Failure
 from rtsep.models.base import Separator
 
 _NETWORK = "separator.network"
@@ -27,14 +27,13 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     filters, channels, kernel = public.sizes("encoder.conv1d_U.weight", 3)
     bottleneck, _, _ = public.sizes(f"{_NETWORK}.1.weight", 3)
     hidden, _, taps = public.sizes(f"{block}.3.net.0.weight", 3)
-    # The causal form cuts the convolution's end in a layer of its own, so the last is number 4.
-    causal = f"{block}.3.net.4.weight" in public
-    if not causal and f"{block}.3.net.3.weight" not in public:
-        raise Failure(f"tensor {block}.3.net.4.weight is missing")
-    if not causal or settings.get("causal", bool, True) is not True:
-        raise Failure("the checkpoint is not causal (causal=False): it can't be streamed")
-    rows, _, _ = public.sizes(f"{_NETWORK}.3.weight", 3)
     places = public.numbers(r"separator\.network\.2\.(\d+)\.(\d+)\.")
+    # The causal form cuts the convolution's end in a layer of its own, so the last is number 4.
+    centred = f"{block}.3.net.4.weight" not in public and f"{block}.3.net.3.weight" in public
+    if centred or settings.get("causal", bool, True) is not True:
+        raise not_causal([f"{_NETWORK}.2.{r}.{x}.net.3.net.0" for r, x in places])
+    refuse_batch_norms(public)
+    rows, _, _ = public.sizes(f"{_NETWORK}.3.weight", 3)
     repeats, blocks = (len({place[axis] for place in places}) for axis in (0, 1))
     masks = rows // filters
     settings.agree(
@@ -49,6 +48,9 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
         audio_channels=channels,
     )
     rate, norm, mask = settings.need_rate("samplerate", norm_type=str, mask_nonlinear=str)
+    if norm == "gLN":
+        norms = [f"{_NETWORK}.2.{r}.{x}.net.{k}" for r, x in places for k in ("2", "3.net.3")]
+        raise not_causal([f"{_NETWORK}.0", *norms], "see the whole signal (norm_type gLN)")
     model = new_model(
         roles,
         masks,

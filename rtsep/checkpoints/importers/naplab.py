@@ -8,10 +8,10 @@ are sigmoids; the stride is half the window. `enc_dim`, `feature_dim`, the windo
 from __future__ import annotations
 
 from rtsep.checkpoints.importers.asteroid import split
+from rtsep.checkpoints.importers.causality import not_causal, refuse_batch_norms
 from rtsep.checkpoints.importers.parts import fill, new_model, norm_keys, product_keys
 from rtsep.checkpoints.importers.settings import Settings
 from rtsep.checkpoints.importers.tensors import Tensors
-from rtsep.errors import Failure
 from rtsep.models.base import Separator
 
 # Tensors by which the format is known, as regular expressions.
@@ -21,17 +21,17 @@ KEYS = (r"TCN\.BN\.weight", r"TCN\.TCN\.0\.dconv1d\.weight")
 def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     """The model; `Failure` for what does not fit or is not causal."""
     filters, channels, kernel = public.sizes("encoder.weight", 3)
-    causal = "TCN.LN.gain" in public
-    if not causal and "TCN.LN.weight" not in public:
-        raise Failure("tensor TCN.LN.gain is missing")
-    if not causal or settings.get("causal", bool, True) is not True:
-        raise Failure("the checkpoint is not causal (causal=False): it can't be streamed")
+    count = len(public.numbers(r"TCN\.TCN\.(\d+)\."))
+    # The class has cumulative norms where it is causal, torch's group norms where it is centred.
+    centred = "TCN.LN.gain" not in public and "TCN.LN.weight" in public
+    if centred or settings.get("causal", bool, True) is not True:
+        raise not_causal([f"TCN.TCN.{i}.dconv1d" for i in range(count)])
+    refuse_batch_norms(public)
     bottleneck, _, _ = public.sizes("TCN.BN.weight", 3)
     hidden, _, _ = public.sizes("TCN.TCN.0.conv1d.weight", 3)
     _, _, taps = public.sizes("TCN.TCN.0.dconv1d.weight", 3)
     skip, _, _ = public.sizes("TCN.TCN.0.skip_out.weight", 3)
     rows, _, _ = public.sizes("TCN.output.1.weight", 3)
-    count = len(public.numbers(r"TCN\.TCN\.(\d+)\."))
     masks = rows // filters
     settings.agree(enc_dim=filters, feature_dim=bottleneck, kernel=taps, num_spk=masks)
     rate, blocks = settings.need_rate("sr", layer=int)

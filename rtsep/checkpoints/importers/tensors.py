@@ -26,11 +26,6 @@ class Tensors:
                 raise Failure(f"tensor {key} is {value.dtype}: real numbers are expected")
             if not torch.isfinite(value).all():
                 raise Failure(f"tensor {key} holds NaN or infinity")
-            if key.endswith("running_mean"):
-                raise Failure(
-                    f"the model has batch norms ({key.removesuffix('.running_mean')}): "
-                    "only the causal layer norms, per frame and cumulative, can be streamed"
-                )
 
     def __contains__(self, key: str) -> bool:
         return key in self._tensors
@@ -55,6 +50,11 @@ class Tensors:
         """What the groups of `pattern` match at the start of the keys: each once, in order."""
         found = (re.match(pattern, key) for key in self._tensors)
         return sorted({tuple(map(int, match.groups())) for match in found if match})
+
+    def names(self, pattern: str) -> list[tuple[str, ...]]:
+        """What the groups of `pattern` match at the start of the keys: each once, as stored."""
+        found = (re.match(pattern, key) for key in self._tensors)
+        return list(dict.fromkeys(match.groups() for match in found if match))
 
     def all_used(self) -> None:
         """Raises where a tensor has not been taken."""
