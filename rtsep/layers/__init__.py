@@ -5,6 +5,7 @@ from rtsep.layers.consistency import MixtureConsistency
 from rtsep.layers.convolution import Conv, ConvTranspose, DepthwiseConv
 from rtsep.layers.convolution2d import Conv2d, ConvTranspose2d
 from rtsep.layers.normalisation import CumulativeLayerNorm, FrameLayerNorm, MovingMeanNorm
+from rtsep.layers.parallel import ParallelLinear, ParallelLSTM
 from rtsep.layers.recurrence import LSTM
 from rtsep.layers.spectrogram import InverseSpectrogram, Spectrogram
 
@@ -21,5 +22,7 @@ __all__ = [
     "InverseSpectrogram",
     "MixtureConsistency",
     "MovingMeanNorm",
+    "ParallelLSTM",
+    "ParallelLinear",
     "Spectrogram",
 ]
