@@ -4,13 +4,22 @@ from rtsep.layers.batchnorm import BatchNorm
 from rtsep.layers.consistency import MixtureConsistency
 from rtsep.layers.convolution import Conv, ConvTranspose, DepthwiseConv
 from rtsep.layers.convolution2d import Conv2d, ConvTranspose2d
-from rtsep.layers.normalisation import CumulativeLayerNorm, FrameLayerNorm, MovingMeanNorm
+from rtsep.layers.level import Levelled
+from rtsep.layers.normalisation import (
+    Affine,
+    CumulativeLayerNorm,
+    FrameLayerNorm,
+    MovingMean,
+    MovingMeanNorm,
+)
 from rtsep.layers.parallel import ParallelLinear, ParallelLSTM
 from rtsep.layers.recurrence import LSTM
+from rtsep.layers.resampling import Resample, doubled, halved
 from rtsep.layers.spectrogram import InverseSpectrogram, Spectrogram
 
 __all__ = [
     "LSTM",
+    "Affine",
     "BatchNorm",
     "Conv",
     "Conv2d",
@@ -20,9 +29,14 @@ __all__ = [
     "DepthwiseConv",
     "FrameLayerNorm",
     "InverseSpectrogram",
+    "Levelled",
     "MixtureConsistency",
+    "MovingMean",
     "MovingMeanNorm",
     "ParallelLSTM",
     "ParallelLinear",
+    "Resample",
     "Spectrogram",
+    "doubled",
+    "halved",
 ]

@@ -92,13 +92,20 @@ class CumulativeLayerNorm(LayerNorm):
         return y, last
 
 
-class MovingMeanNorm(StreamingLayer):
-    """Each channel less its exponentially weighted mean so far, the frame itself included.
+class Affine(LayerNorm):
+    """A gain and a bias per channel, no statistics: what remains of a batch norm once trained."""
 
-    With decay `d = exp(-1 / span)`, frame `j` loses `sum_i d^(j-i) x_i / sum_i d^(j-i)`, i from the
-    onset to j: an average over all of a short past, over about `span` frames of a long one. Levels
-    that last, of a microphone or a steady noise, go; what changes stays (the mean normalisation of
-    DeepFilterNet, Schroeter et al. 2022, without its fixed start).
+    def normalise(
+        self, x: Tensor, memory: dict[str, Tensor], live: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return x * self.weight + self.bias, {}
+
+
+class MovingMean(StreamingLayer):
+    """Each channel's exponentially weighted mean so far, the frame itself included.
+
+    With decay `d = exp(-1 / span)`, frame `j` becomes `sum_i d^(j-i) x_i / sum_i d^(j-i)`, i from
+    the onset to j: an average over all of a short past, over about `span` frames of a long one.
 
     Computed as a product with a triangle of powers of `d`, a few hundred frames at a time.
     """
@@ -129,8 +136,20 @@ class MovingMeanNorm(StreamingLayer):
             weight = triangle @ heard[:, start : start + n] + past * weights[:, None]
             sums, weights = total[:, -1], weight[:, -1]
             means.append(total / weight.clamp(min=_LEAST))
-        y = silence(x - torch.cat(means, 1), live)
-        return y, {"sum": sums, "weight": weights} | next_countdown(state, frames)
+        following = {"sum": sums, "weight": weights} | next_countdown(state, frames)
+        return silence(torch.cat(means, 1), live), following
+
+
+class MovingMeanNorm(MovingMean):
+    """Each channel less its moving mean.
+
+    Levels that last, of a microphone or a steady noise, go; what changes stays (the mean
+    normalisation of DeepFilterNet, Schroeter et al. 2022, without its fixed start).
+    """
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        mean, following = super().step(x, state)
+        return silence(x, live_frames(state, x.shape[1])) - mean, following
 
 
 _PIECE = 256

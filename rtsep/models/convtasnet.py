@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,9 +17,9 @@ from rtsep.layers import (
     DepthwiseConv,
     FrameLayerNorm,
     MixtureConsistency,
-    MovingMeanNorm,
     Spectrogram,
 )
+from rtsep.layers.features import compressed, features, side_by_side
 from rtsep.layers.normalisation import LayerNorm
 from rtsep.models.base import Separator
 from rtsep.streaming import Fork, Pointwise, Serial, Skip, State, StreamingLayer
@@ -34,6 +37,10 @@ ACTIVATIONS = {
 }
 MASKS = {**ACTIVATIONS, "softmax": lambda scores: scores.softmax(-2)}
 CONSISTENCIES = ("none", "equal", "remainder")
+# The paper's best sizes (table II), in samples at 16 kHz: what benchmarks since then take.
+_PUBLISHED = dict(
+    filters=512, kernel=32, bottleneck=128, hidden=512, skip=128, taps=3, blocks=8, repeats=3
+)
 
 
 class ConvTasNet(Separator):
@@ -67,6 +74,46 @@ class ConvTasNet(Separator):
     """
 
     arch = "convtasnet"
+    configurations: ClassVar[dict[str, dict]] = {
+        # What the shipped voice model is: an 8 ms window, few and narrow blocks, a wide context.
+        "low-latency": dict(
+            filters=256,
+            kernel=128,
+            stride=64,
+            bottleneck=192,
+            hidden=256,
+            skip=0,
+            taps=3,
+            blocks=6,
+            repeats=2,
+            context=512,
+            adaptation=1.0,
+            consistency="remainder",
+        ),
+        "published-16k": _PUBLISHED,
+        # As published: windows of 2 ms at 8 kHz, two talkers, norms over all frames so far.
+        "paper": _PUBLISHED
+        | dict(kernel=16, rate=8000, stems=("first", "second"), norm="cumulative"),
+        # The Cadenza challenge's baseline for music: see the importer of that name.
+        "cadenza": dict(
+            rate=44100,
+            channels=2,
+            stems=("vocals", "accompaniment"),
+            filters=256,
+            kernel=20,
+            padding=0,
+            bottleneck=256,
+            hidden=512,
+            skip=0,
+            taps=3,
+            blocks=10,
+            repeats=4,
+            mask="relu",
+            activation="relu",
+            bias=False,
+            head=False,
+        ),
+    }
 
     def __init__(
         self,
@@ -149,7 +196,7 @@ class ConvTasNet(Separator):
         if context:
             spectrum = _context(context, stride, channels, adaptation * rate / stride, eps)
             seen += spectrum.outputs[0]
-            front = Fork([encoder, spectrum], _side_by_side, (seen,))
+            front = Fork([encoder, spectrum], side_by_side, (seen,))
         masks = MaskNetwork(
             filters=filters,
             seen=seen,
@@ -282,30 +329,8 @@ def _context(window: int, hop: int, channels: int, span: float, eps: float) -> S
     `span`, in frames, is that of the moving mean; 0 leaves what changes out.
     """
     spectrum = Spectrogram(window, hop, channels=channels)
-    width = spectrum.bins * channels
-    shape = [Pointwise(_compress, spectrum.outputs, (width,)), FrameLayerNorm(width, eps)]
-    if not span:
-        return Serial(spectrum, *shape)
-    change = [Pointwise(_loudness, spectrum.outputs, (width,)), MovingMeanNorm(width, span)]
-    both = Fork([Serial(*shape), Serial(*change)], _side_by_side, (2 * width,))
-    return Serial(spectrum, both)
-
-
-def _compress(spectrum: Tensor) -> Tensor:
-    return (_power(spectrum) + 1e-12) ** 0.15
-
-
-def _loudness(spectrum: Tensor) -> Tensor:
-    """Of the order of 1 for changes that are heard: a quarter of the power's logarithm."""
-    return 0.25 * torch.log(_power(spectrum) + 1e-10)
-
-
-def _power(spectrum: Tensor) -> Tensor:
-    return spectrum.unflatten(-1, (-1, 2)).square().sum(-1).flatten(2)
-
-
-def _side_by_side(first: Tensor, second: Tensor) -> Tensor:
-    return torch.cat([first, second], -1)
+    norm = functools.partial(FrameLayerNorm, eps=eps)
+    return Serial(spectrum, *features(spectrum.outputs, compressed(0.3), norm, span))
 
 
 def _apply_masks(masks: Tensor, seen: Tensor) -> Tensor:
