@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rtsep import create
 from rtsep.errors import WrongCall
+from rtsep.models import configurations
 from rtsep.models.convtasnet import ACTIVATIONS, MASKS
 from rtsep.naive import twin
 from rtsep.streaming import StateSpec, verify_streaming
@@ -202,3 +203,27 @@ def test_roles() -> None:
 def test_refuses(wrong: dict, said: str) -> None:
     with pytest.raises(WrongCall, match=said):
         create("convtasnet", **(SMALL | wrong))
+
+
+@pytest.mark.parametrize(
+    "config, rate, channels, parameters, late",
+    [
+        ("low-latency", 16000, 1, 1.5e6, 64),
+        ("published-16k", 16000, 1, 5.07e6, 16),
+        ("paper", 8000, 1, 5.05e6, 8),
+        ("cadenza", 44100, 2, 10.8e6, 10),
+    ],
+)
+def test_named_configurations(config, rate, channels, parameters, late) -> None:
+    model = create("convtasnet", config)
+    assert (model.rate, model.channels, model.latency) == (rate, channels, late)
+    size = sum(p.numel() for p in model.parameters())
+    assert size == pytest.approx(parameters, rel=0.03)
+    assert list(configurations("convtasnet"))[0] == "low-latency"
+
+
+def test_parameters_go_before_the_configuration() -> None:
+    model = create("convtasnet", "paper", filters=10, blocks=1, repeats=1)
+    assert (model.rate, model.params["filters"], model.params["hidden"]) == (8000, 10, 512)
+    with pytest.raises(WrongCall, match="no configuration 'huge'; there is low-latency, publ"):
+        create("convtasnet", "huge")
