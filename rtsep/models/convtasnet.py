@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 from typing import ClassVar
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,10 +37,6 @@ ACTIVATIONS = {
 }
 MASKS = {**ACTIVATIONS, "softmax": lambda scores: scores.softmax(-2)}
 CONSISTENCIES = ("none", "equal", "remainder")
-# The paper's best sizes (table II), in samples at 16 kHz: what benchmarks since then take.
-_PUBLISHED = dict(
-    filters=512, kernel=32, bottleneck=128, hidden=512, skip=128, taps=3, blocks=8, repeats=3
-)
 # The paper's best sizes (table II), in samples at 16 kHz: what benchmarks since then take.
 _PUBLISHED = dict(
     filters=512, kernel=32, bottleneck=128, hidden=512, skip=128, taps=3, blocks=8, repeats=3
