@@ -1,0 +1,195 @@
+"""Demucs, causal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from rtsep.errors import WrongCall
+from rtsep.layers import LSTM, Conv, ConvTranspose, Levelled, MixtureConsistency, doubled, halved
+from rtsep.models.base import Separator
+from rtsep.streaming import Pointwise, Serial, Skip, StreamingLayer
+
+CONSISTENCIES = ("none", "equal", "remainder")
+
+
+class Demucs(Separator):
+    """Defossez et al. 2020, "Real Time Speech Enhancement in the Waveform Domain".
+
+    Strided convolutions, each followed by a gated product; an LSTM that runs forward; transposed
+    convolutions, each preceded by a gated product; every level added to its mirror image. The paper
+    divides by the deviation of the whole signal, which no stream knows: here by the level of late
+    (`adaptation`). Nothing else changes. The latency follows from the windows: of each level,
+    `synthesis - stride` of its own frames, and what resampling adds.
+
+    Args:
+        hidden, growth, max_hidden: channels of the first level, the factor from one level to the
+            next, and the most there are.
+        depth, kernel, stride: levels, and the window and hop of their convolutions: one for all, or
+            one per level.
+        synthesis: the window of the transposed convolutions; None is `kernel`, as published. A
+            shorter one hears as much and is less late: both windows end at the same sample.
+        resample: 1, 2 or 4: how many times the rate the network runs at.
+        layers: of the LSTM.
+        gated: whether the products are gated (GLU) or rectified.
+        adaptation: seconds over which the level is taken; 0 leaves the level as it is.
+        floor: added to the level that divides.
+        consistency: "none" as published; "equal" shares what the stems miss of the mixture among
+            them; "remainder" makes the remainder stem what the others leave, and estimates only
+            those.
+    """
+
+    arch = "demucs"
+    configurations: ClassVar[dict[str, dict]] = {
+        "low-latency": {},
+        # Public checkpoints of the paper's authors: 16 ms hops, 41 ms of look-ahead.
+        **{
+            name: dict(
+                hidden=hidden,
+                depth=5,
+                kernel=8,
+                stride=4,
+                synthesis=None,
+                resample=4,
+                adaptation=10.0,
+                floor=1e-3,
+                consistency="none",
+                stems=("voice",),
+            )
+            for name, hidden in (("dns48", 48), ("dns64", 64))
+        },
+    }
+
+    def __init__(
+        self,
+        *,
+        rate: int = 16000,
+        channels: int = 1,
+        stems: tuple[str, ...] = ("voice", "background"),
+        primary: str | None = None,
+        remainder: str | None = None,
+        hidden: int = 192,
+        growth: float = 2.0,
+        max_hidden: int = 256,
+        depth: int = 2,
+        kernel: int | Sequence[int] = (512, 4),
+        stride: int | Sequence[int] = (64, 2),
+        synthesis: int | Sequence[int] | None = (192, 2),
+        resample: int = 1,
+        layers: int = 2,
+        gated: bool = True,
+        adaptation: float = 1.0,
+        floor: float = 1e-4,
+        consistency: str = "none",
+    ) -> None:
+        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        params |= {k: list(v) for k, v in params.items() if isinstance(v, tuple)}
+        super().__init__(
+            rate=rate,
+            channels=channels,
+            stems=stems,
+            primary=primary,
+            remainder=remainder,
+            params=params,
+        )
+        kernels, strides = _each("kernel", kernel, depth), _each("stride", stride, depth)
+        windows = kernels if synthesis is None else _each("synthesis", synthesis, depth)
+        _check(kernels, strides, windows, hidden, growth, layers, resample, adaptation, consistency)
+        estimated = len(self.stems) - (consistency == "remainder")
+        if not estimated:
+            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+
+        widths = [channels]
+        for level in range(depth):
+            widths.append(min(int(hidden * growth**level), max_hidden))
+        network: StreamingLayer = LSTM(widths[-1], widths[-1], layers)
+        for level in reversed(range(depth)):
+            given = widths[level] if level else estimated * channels
+            network = _level(
+                network,
+                (widths[level], widths[level + 1], given),
+                (kernels[level], windows[level], strides[level]),
+                gated,
+                last=level == 0,
+            )
+        for _ in range({1: 0, 2: 1, 4: 2}[resample]):
+            network = Serial(doubled(channels), network, halved(estimated * channels))
+        shape = (estimated, channels)
+        flat = (estimated * channels,)
+        network = Serial(network, Pointwise(lambda x: x.unflatten(-1, shape), flat, shape))
+        if adaptation:
+            span = adaptation * rate / network.hop
+            network = Levelled(network, network.hop, span, floor)
+        if consistency != "none":
+            index = self.stems.index(self.remainder)
+            join = MixtureConsistency(index if consistency == "remainder" else None)
+            network = Skip(network, join, self.outputs)
+        self.finish(network)
+
+
+def product(inputs: int, outputs: int, gated: bool) -> nn.Sequential:
+    """A product with a matrix, gated by as many sigmoids or rectified."""
+    if gated:
+        return nn.Sequential(nn.Linear(inputs, 2 * outputs), nn.GLU(-1))
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU())
+
+
+def _level(
+    inner: StreamingLayer,
+    widths: tuple[int, int, int],
+    windows: tuple[int, int, int],
+    gated: bool,
+    last: bool,
+) -> Serial:
+    """Down by one convolution, through `inner` and past it, and up again.
+
+    `widths` are the channels in, inside and out; `windows` the kernels down and up and the stride.
+    """
+    (inputs, inside, outputs), (kernel, synthesis, stride) = widths, windows
+    down = nn.Sequential(nn.ReLU(), *product(inside, inside, gated))
+    layers = [
+        # Starts where its window ends with that of the transposed convolution.
+        Conv(inputs, inside, kernel, stride, padding=kernel - synthesis),
+        Pointwise(down, (inside,)),
+        Skip(inner, torch.add, (inside,)),
+        Pointwise(product(inside, inside, gated), (inside,)),
+        ConvTranspose(inside, outputs, synthesis, stride),
+    ]
+    return Serial(*layers) if last else Serial(*layers, Pointwise(nn.ReLU(), (outputs,)))
+
+
+def _each(name: str, value: int | Sequence[int], depth: int) -> tuple[int, ...]:
+    """One per level."""
+    values = (value,) * depth if isinstance(value, int) else tuple(value)
+    if len(values) != depth or depth < 1:
+        raise WrongCall(f"{name} {values}: one for all or one for each of the {depth} levels")
+    return values
+
+
+def _check(
+    kernels: tuple[int, ...],
+    strides: tuple[int, ...],
+    windows: tuple[int, ...],
+    hidden: int,
+    growth: float,
+    layers: int,
+    resample: int,
+    adaptation: float,
+    consistency: str,
+) -> None:
+    if not all(
+        1 <= stride <= window <= kernel
+        for stride, window, kernel in zip(strides, windows, kernels, strict=True)
+    ):
+        raise WrongCall(f"stride {strides}, synthesis {windows}, kernel {kernels}: not rising")
+    if hidden < 1 or growth < 1 or layers < 1:
+        raise WrongCall(f"hidden {hidden}, growth {growth:g}, layers {layers}: at least 1 each")
+    if resample not in (1, 2, 4):
+        raise WrongCall(f"resample {resample}: 1, 2 or 4 times the rate")
+    if adaptation < 0:
+        raise WrongCall(f"adaptation {adaptation:g}: in seconds, at least 0")
+    if consistency not in CONSISTENCIES:
+        raise WrongCall(f"consistency {consistency!r}: it is one of {', '.join(CONSISTENCIES)}")
