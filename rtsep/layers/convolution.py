@@ -50,6 +50,7 @@ class Conv(StreamingLayer):
     ) -> None:
         super().__init__()
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
+        self.causal = padding is None
         self.context, self.padding = context_of(kernel, stride, dilation, padding)
         self.norm = norm
         self.ratio, self.hop = Fraction(1, stride), stride
@@ -225,7 +226,7 @@ def padded_segment(layer: StreamingLayer, x: Tensor) -> Tensor:
 
     The causal form, which pads the start alone, gives a frame for each stride.
     """
-    if layer.padding == layer.context:
+    if layer.causal:
         return layer.forward(x)
     frames = (x.shape[1] + 2 * layer.padding - layer.context) // layer.stride
     missing = max(0, frames * layer.stride - x.shape[1])

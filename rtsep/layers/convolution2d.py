@@ -53,6 +53,7 @@ class Conv2d(StreamingLayer):
     ) -> None:
         super().__init__()
         self.kernel, (self.stride, self.skip) = tuple(kernel), stride
+        self.causal = padding is None
         self.context, self.padding = context_of(kernel[0], stride[0], 1, padding)
         self.edge = (kernel[1] - stride[1] + 1) // 2 if edge is None else edge
         left = (bins + 2 * self.edge - kernel[1]) // stride[1] + 1

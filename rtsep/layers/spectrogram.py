@@ -13,11 +13,13 @@ import math
 from fractions import Fraction
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.layers.convolution import framed, overlap_add
 from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import (
+    COUNTDOWN,
     State,
     live_frames,
     next_countdown,
@@ -37,6 +39,9 @@ class Spectrogram(StreamingLayer):
     Args:
         padding: the public form's left padding in samples; None is the causal `window - hop`.
         shape: of the windows, as `window_pair` takes it.
+        reflect: whether the public form pads with the signal's reflection and not with zeros, as
+            `torch.stft` does with `center`. A window that begins with 0 is needed: the earliest
+            sample reflected may be heard after the first frame.
     """
 
     def __init__(
@@ -48,10 +53,11 @@ class Spectrogram(StreamingLayer):
         channels: int = 1,
         padding: int | None = None,
         shape: str = "root",
+        reflect: bool = False,
     ) -> None:
         super().__init__()
-        self.window, self.hop = window, hop
-        self.padding = padded(window, hop, padding)
+        self.window, self.hop, self.reflect = window, hop, reflect
+        self.causal, self.padding = padding is None, padded(window, hop, padding)
         self.ratio = Fraction(1, hop)
         self.bins = window // 2 + 1
         self.inputs, self.outputs = (channels,), (self.bins, 2 * channels)
@@ -64,16 +70,38 @@ class Spectrogram(StreamingLayer):
         extra = -late % self.hop
         out = (late + extra) // self.hop
         past = self.zeros(batch, causal + extra, *self.inputs)
-        masked = out if self.padding != causal else 0
-        return {"past": past} | start_countdown(batch, masked, self.device), out
+        masked = out if self.padding != causal or self.reflect else 0
+        state = {"past": past}
+        if self.reflect:
+            state["mirror"] = start_countdown(batch, past.shape[1] + onset, self.device)
+        return state | start_countdown(batch, masked, self.device), out
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         joined = torch.cat([state["past"], x], 1)
-        frames = framed(joined, x.shape[1] // self.hop, self.window, self.hop)
-        parts = _exact_product(frames.transpose(-1, -2), self.basis.flatten(0, 1).T)
-        y = parts.unflatten(-1, (2, self.bins)).permute(0, 1, 4, 2, 3).flatten(-2)
+        following = {"past": joined[:, x.shape[1] :]}
+        if self.reflect:
+            # Counts down to 0 from where, in the past and the input, the first sample is.
+            joined = _mirrored(joined, state["mirror"].get(COUNTDOWN))
+            following["mirror"] = next_countdown(state["mirror"], x.shape[1])
+        y = self._spectra(joined, x.shape[1] // self.hop)
         y = silence(y, live_frames(state, y.shape[1]))
-        return y, {"past": joined[:, x.shape[1] :]} | next_countdown(state, y.shape[1])
+        return y, following | next_countdown(state, y.shape[1])
+
+    def segment(self, x: Tensor) -> Tensor:
+        """Padded alike at both ends: `1 + (samples + 2 * padding - window) // hop` frames.
+
+        The causal form, which pads the start alone, gives a frame for each hop.
+        """
+        if self.causal:
+            return self.forward(x)
+        ends = (self.padding, self.padding)
+        x = F.pad(x.transpose(1, 2), ends, mode="reflect" if self.reflect else "constant")
+        return self._spectra(x.transpose(1, 2), 1 + (x.shape[2] - self.window) // self.hop)
+
+    def _spectra(self, joined: Tensor, frames: int) -> Tensor:
+        windows = framed(joined, frames, self.window, self.hop)
+        parts = _exact_product(windows.transpose(-1, -2), self.basis.flatten(0, 1).T)
+        return parts.unflatten(-1, (2, self.bins)).permute(0, 1, 4, 2, 3).flatten(-2)
 
 
 class InverseSpectrogram(StreamingLayer):
@@ -106,8 +134,10 @@ class InverseSpectrogram(StreamingLayer):
         basis = _inverse_fourier(window)[..., window - self.synthesis :] * weights
         self.register_buffer("basis", _default(basis), persistent=False)
         self.overlap = -(-self.synthesis // hop) - 1
+        self.shape, self.causal = shape, padding is None
+        self.padding = padded(window, hop, padding)
         # Of the first window, what lies before the first sample; below 0 where it starts later.
-        self.trim = padded(window, hop, padding) - (window - self.synthesis)
+        self.trim = self.padding - (window - self.synthesis)
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
         out = onset * self.stride + self.trim
@@ -118,11 +148,29 @@ class InverseSpectrogram(StreamingLayer):
         return {"tail": tail} | start_countdown(batch, masked, self.device), out
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        parts = x.unflatten(-1, (-1, 2)).movedim(-3, -1).flatten(-2)
-        windows = _exact_product(parts, self.basis.flatten(0, 1)).movedim(-1, 2)
-        samples, tail = overlap_add(windows, state["tail"], self.stride)
+        samples, tail = overlap_add(self._windows(x), state["tail"], self.stride)
         samples = silence(samples, live_frames(state, samples.shape[1]))
         return samples, {"tail": tail} | next_countdown(state, samples.shape[1])
+
+    def segment(self, x: Tensor) -> Tensor:
+        """Cut alike at both ends: `(frames - 1) * hop + window - 2 * padding` samples.
+
+        Where fewer windows overlap, at the ends, each weighs the more: as `torch.istft` does.
+        """
+        if self.causal or self.synthesis != self.window:
+            return self.forward(x)
+        frames = x.shape[1]
+        tail = self.zeros(x.shape[0], self.overlap * self.stride, *self.outputs)
+        samples = torch.cat(overlap_add(self._windows(x), tail, self.stride), 1)
+        analysis, synthesis = window_pair(self.window, self.window, self.stride, self.shape)
+        product = (analysis * synthesis).to(x).expand(1, frames, -1)
+        heard = torch.cat(overlap_add(product, tail.new_zeros(1, tail.shape[1]), self.stride), 1)
+        kept = slice(self.padding, (frames - 1) * self.stride + self.window - self.padding)
+        return samples[:, kept] / heard[0, kept].view(-1, *[1] * (samples.dim() - 2))
+
+    def _windows(self, x: Tensor) -> Tensor:
+        parts = x.unflatten(-1, (-1, 2)).movedim(-3, -1).flatten(-2)
+        return _exact_product(parts, self.basis.flatten(0, 1)).movedim(-1, 2)
 
 
 def window_pair(
@@ -160,6 +208,15 @@ def padded(window: int, hop: int, padding: int | None) -> int:
     if not 0 <= padding <= window - hop:
         raise ValueError(f"a left padding of {padding} is not within 0 and {window - hop}")
     return padding
+
+
+def _mirrored(joined: Tensor, first: Tensor | None) -> Tensor:
+    """What lies before the sample `first` (batch,) replaced by its reflection at that sample."""
+    if first is None:
+        return joined
+    at, length = torch.arange(joined.shape[1], device=joined.device)[None], joined.shape[1]
+    source = torch.where(at < first[:, None], 2 * first[:, None] - at, at).clamp(max=length - 1)
+    return joined.gather(1, source[..., None].expand_as(joined))
 
 
 def _exact_product(x: Tensor, basis: Tensor) -> Tensor:

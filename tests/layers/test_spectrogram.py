@@ -209,3 +209,34 @@ def test_refuses_shapes_and_paddings() -> None:
         Spectrogram(8, 4, shape="square")
     with pytest.raises(ValueError, match="left padding of 5"):
         InverseSpectrogram(8, 4, padding=5)
+
+
+@pytest.mark.parametrize("window, hop", [(16, 8), (16, 4), (18, 5)])
+def test_reflection_at_the_start(window: int, hop: int) -> None:
+    def spectra(x: Tensor) -> Tensor:
+        return _stft(x, window, hop)[:, : x.shape[1] // hop]
+
+    layer = Spectrogram(window, hop, channels=2, padding=window // 2, shape="hann", reflect=True)
+
+    def kept(x: Tensor) -> Tensor:
+        """Torch reflects the end as well; a stream does not know it."""
+        return torch.nn.functional.pad(x, (0, 0, 0, window))
+
+    verify_streaming(layer, onset=3, twin=lambda x: spectra(kept(x))[:, : x.shape[1] // hop])
+
+
+@pytest.mark.parametrize("window, hop", [(16, 8), (16, 4), (32, 5)])
+def test_segments_as_torch_makes_them(window: int, hop: int) -> None:
+    """There and back, both ends reflected and weighed."""
+    form = {"window": window, "hop": hop, "channels": 2, "padding": window // 2, "shape": "hann"}
+    x = torch.randn(3, 12 * hop, 2)
+    spectra = Spectrogram(**form, reflect=True).segment(x)
+    torch.testing.assert_close(spectra, _stft(x, window, hop))
+    sound = InverseSpectrogram(**form).segment(spectra)
+    torch.testing.assert_close(sound, x)
+
+
+def _stft(x: Tensor, window: int, hop: int) -> Tensor:
+    flat = x.transpose(1, 2).flatten(0, 1)
+    y = torch.stft(flat, window, hop, window=torch.hann_window(window), return_complex=True)
+    return torch.view_as_real(y.unflatten(0, (x.shape[0], -1))).permute(0, 3, 2, 1, 4).flatten(3)
