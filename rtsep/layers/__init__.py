@@ -4,6 +4,8 @@ from rtsep.layers.batchnorm import BatchNorm
 from rtsep.layers.consistency import MixtureConsistency
 from rtsep.layers.convolution import Conv, ConvTranspose, DepthwiseConv
 from rtsep.layers.convolution2d import Conv2d, ConvTranspose2d
+from rtsep.layers.decimation import Decimate, Interpolate, Lowpass, ZeroStuff
+from rtsep.layers.groupnorm import GroupNorm
 from rtsep.layers.level import Levelled
 from rtsep.layers.normalisation import (
     Affine,
@@ -26,10 +28,14 @@ __all__ = [
     "ConvTranspose",
     "ConvTranspose2d",
     "CumulativeLayerNorm",
+    "Decimate",
     "DepthwiseConv",
     "FrameLayerNorm",
+    "GroupNorm",
+    "Interpolate",
     "InverseSpectrogram",
     "Levelled",
+    "Lowpass",
     "MixtureConsistency",
     "MovingMean",
     "MovingMeanNorm",
@@ -37,6 +43,7 @@ __all__ = [
     "ParallelLinear",
     "Resample",
     "Spectrogram",
+    "ZeroStuff",
     "doubled",
     "halved",
 ]
