@@ -10,6 +10,8 @@ the log, the rings and two buffers.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
@@ -27,6 +29,7 @@ from rtsep.live.native import (
     address_of,
     c_function,
     compiled,
+    fence,
     load_acquire,
     now,
     pointer_to,
@@ -64,6 +67,7 @@ STARVED = CALLS + 7  # calls for which the feeding file was not ready
 LOST = CALLS + 8  # frames that the file to write to had no room for
 FEED_READ = CALLS + 9  # frames
 HEARD_WRITTEN = CALLS + 10
+INSIDE = CALLS + 11  # a call is under way
 FEED_WRITTEN = 3 * LINE  # by the feeding thread
 HEARD_READ = 4 * LINE  # by the writing thread
 _HEAD = 5 * LINE
@@ -145,6 +149,8 @@ def gate(source, out, frames, info, flags, user):
     began = now(h[SCRATCH : SCRATCH + 2])
     _note(h, began, n)
     grown = at_once(h, began, n) > h[DELIVERY]
+    h[INSIDE] = 1
+    fence()
     block = load_acquire(base + 8 * BLOCK)
     code = np.int32(CONTINUE)
     if block == 0 or n > LARGEST:
@@ -167,6 +173,7 @@ def gate(source, out, frames, info, flags, user):
         store_release(base + 8 * SAMPLES, samples)
         if samples >= load_acquire(base + 8 * END):
             code = np.int32(COMPLETE)
+    store_release(base + 8 * INSIDE, 0)
     store_release(base + 8 * CALLS, h[CALLS] + 1)
     return code
 
@@ -236,9 +243,14 @@ class Gate:
         self._i64[DELIVERY] = delivery
         self._i64[BLOCK] = block_address
 
-    def shut(self) -> None:
-        """From the next call on, the run's block is left alone."""
+    def shut(self) -> bool:
+        """The run's block is left alone from now on; whether that is certain within a second."""
         self._i64[BLOCK] = 0
+        until = time.monotonic() + 1
+        time.sleep(0.001)  # a call that has begun is seen, however late its mark arrives
+        while self._i64[INSIDE] and time.monotonic() < until:
+            time.sleep(0.001)
+        return not self._i64[INSIDE]
 
     def log(self) -> tuple[np.ndarray, np.ndarray]:
         """(ns, frames) of the latest calls, oldest first."""
@@ -246,10 +258,6 @@ class Gate:
         kept = np.arange(max(0, calls - LOGGED + 1), calls) & (LOGGED - 1)
         entries = self._i64[_HEAD : _HEAD + 2 * LOGGED].reshape(-1, 2)[kept]
         return entries[:, 0], entries[:, 1]
-
-    def forget(self) -> None:
-        """Empties the log. Only while nobody calls."""
-        self._i64[CALLS] = 0
 
     def put(self, frames: np.ndarray) -> int:
         """Appends (n, inputs) to the feeding ring, as far as there is room; how many fitted."""

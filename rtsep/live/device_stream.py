@@ -1,0 +1,195 @@
+"""One stream on one or two devices: what it is to be, and PortAudio's stream for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rtsep.errors import Failure, WrongCall
+from rtsep.live.devices import INPUT, OUTPUT, Device, library, opens, quiet, rates, reason
+from rtsep.live.gate import Gate, gate
+from rtsep.live.gate import bound as bound_gate
+
+_EXCLUSIVE = ("Windows WASAPI", "Core Audio")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`inputs` and `outputs`: channels that are opened, where there is a device for them.
+
+    `block`: samples per call; 0 leaves it to the host, which is what costs no buffering.
+    """
+
+    input: Device | None
+    output: Device | None
+    inputs: int
+    outputs: int
+    rate: int
+    block: int = 0
+    exclusive: bool = False
+
+    def __str__(self) -> str:
+        if self.input == self.output:
+            return f"{self.input}"
+        ends = [str(d) for d in (self.input, self.output) if d is not None]
+        return " to ".join(ends)
+
+    @property
+    def host_api(self) -> str:
+        return (self.input or self.output).host_api
+
+
+def plan(
+    input: Device | None,
+    output: Device | None,
+    inputs: int,
+    outputs: int,
+    rate: int | None,
+    block: int = 0,
+    exclusive: bool = False,
+) -> Plan:
+    """A stream that opens, on at least one device. Raises `WrongCall` or `Failure` with what was
+    tried, and the option that mends it. `rate` None: the best that all its devices take."""
+    if input and output and input.host_api != output.host_api:
+        raise WrongCall(
+            f"--input {input} and --output {output}: two host APIs have two clocks; choose both of "
+            "one (--host-api)"
+        )
+    ends = [(d, k, n) for d, k, n in ((input, INPUT, inputs), (output, OUTPUT, outputs)) if d]
+    for device, kind, channels in ends:
+        if channels > device.channels(kind):
+            option = "--channels" if kind == INPUT else "--route"
+            raise WrongCall(
+                f"{option}: channel {channels} of device {device}, which has "
+                f"{device.channels(kind)} {kind}s"
+            )
+    settings = _exclusive((input or output).host_api) if exclusive else None
+    refusals: list[str] = []
+    for candidate in [rate] if rate else _candidates(ends):
+        refusals = [
+            f"{kind} {device} at {candidate} Hz with {channels} channels: {why}"
+            for device, kind, channels in ends
+            if (why := opens(device, kind, candidate, channels, settings))
+        ]
+        if not refusals:
+            return Plan(input, output, inputs, outputs, candidate, block, exclusive)
+    raise _refused(ends, rate, refusals)
+
+
+def open_stream(plan: Plan, memory: Gate, ended: Callable[[], None]):
+    """(PortAudio's stream, calling the gate; whether it does so without Python in between).
+
+    It is not started. `ended` is called when it has come to its end. Raises `Failure`.
+    """
+    sounddevice = library()
+    both = plan.input is not None and plan.output is not None
+    settings = _exclusive(plan.host_api) if plan.exclusive else None
+    one = INPUT if plan.input is not None else OUTPUT
+    options = {
+        "samplerate": plan.rate,
+        "blocksize": plan.block,
+        "device": _ends(plan.input and plan.input.index, plan.output and plan.output.index, both),
+        "channels": _ends(plan.input and plan.inputs, plan.output and plan.outputs, both),
+        "dtype": "float32",
+        "latency": "low",
+        "extra_settings": (settings, settings) if both else settings,
+        # Sound passes as it is; what goes beyond full scale is the run's to limit.
+        "clip_off": True,
+        "dither_off": True,
+        "finished_callback": ended,
+    }
+    try:
+        with quiet():
+            return _open(sounddevice, "duplex" if both else one, options, memory)
+    except (sounddevice.PortAudioError, ValueError) as error:
+        why = reason(error)
+        raise Failure(
+            f"{plan} at {plan.rate} Hz, {plan.inputs} in and {plan.outputs} out, blocks of "
+            f"{plan.block or 'any size'}: {why}; try --rate, --block or another device"
+        ) from None
+
+
+def _open(sounddevice, kind: str, options: dict, memory: Gate):
+    """Through the class that takes C callbacks; where that is not to be had, through Python."""
+    base = getattr(sounddevice, "_StreamBase", None)
+    ffi = getattr(sounddevice, "_ffi", None)
+    if base is not None and ffi is not None:
+        try:
+            stream = base(
+                kind,
+                callback=ffi.cast("PaStreamCallback *", gate.address),
+                userdata=ffi.cast("void *", memory.address),
+                wrap_callback=None,
+                **options,
+            )
+            return stream, True
+        except (TypeError, AttributeError):
+            pass  # another version of sounddevice, which has them no more like this
+    call = bound_gate()
+
+    def code(flags) -> int:
+        return sum(
+            1 << bit
+            for bit, name in enumerate(
+                ("input_underflow", "input_overflow", "output_underflow", "output_overflow")
+            )
+            if getattr(flags, name)
+        )
+
+    def run(source, out, frames, flags) -> None:
+        pointers = [None if b is None else ffi_address(b) for b in (source, out)]
+        if call(*pointers, frames, None, code(flags), memory.address):
+            raise sounddevice.CallbackStop
+
+    def ffi_address(buffer) -> int:
+        return sounddevice._ffi.cast("uintptr_t", sounddevice._ffi.from_buffer(buffer)).__int__()
+
+    shapes = {
+        "duplex": (sounddevice.RawStream, lambda i, o, n, t, flags: run(i, o, n, flags)),
+        INPUT: (sounddevice.RawInputStream, lambda i, n, t, flags: run(i, None, n, flags)),
+        OUTPUT: (sounddevice.RawOutputStream, lambda o, n, t, flags: run(None, o, n, flags)),
+    }
+    stream, callback = shapes[kind]
+    return stream(callback=callback, **options), False
+
+
+def _ends(of_input, of_output, both: bool):
+    return (of_input, of_output) if both else (of_output if of_input is None else of_input)
+
+
+def _candidates(ends) -> list[int]:
+    own = [device.rate for device, _, _ in ends]
+    return list(dict.fromkeys([*own, 48000, 44100, 96000, 32000, 16000]))
+
+
+def _exclusive(host_api: str):
+    """What asks this host API for the device alone. Raises `WrongCall` where it can't be asked."""
+    sounddevice = library()
+    if host_api == "Windows WASAPI":
+        return sounddevice.WasapiSettings(exclusive=True)
+    if host_api == "Core Audio":
+        return sounddevice.CoreAudioSettings(
+            change_device_parameters=True, fail_if_conversion_required=True
+        )
+    raise WrongCall(
+        f"--exclusive: {' and '.join(_EXCLUSIVE)} can give a device to one program, "
+        f"{host_api} is not asked for it"
+    )
+
+
+def _refused(ends, rate: int | None, refusals: list[str]) -> Failure:
+    """Why no stream opens, after looking at what would."""
+    if any("busy" in text for text in refusals):
+        return Failure(f"{refusals[0]}; end that program or choose another with --input, --output")
+    able = [set(rates(device, kind, channels)) for device, kind, channels in ends]
+    common = sorted(set.intersection(*able))
+    if common:
+        listed = ", ".join(map(str, common))
+        return WrongCall(f"--rate {rate}: {refusals[0]}; what opens is {listed} Hz")
+    if all(able) and len(able) > 1:
+        each = "; ".join(
+            f"{device} opens at {', '.join(map(str, sorted(have)))}"
+            for (device, _, _), have in zip(ends, able, strict=True)
+        )
+        return WrongCall(f"no rate in common: {each}: choose two devices with one clock")
+    return Failure(f"{refusals[0]}; choose another device (`rtsep devices` lists them)")
