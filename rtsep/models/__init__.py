@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # Name -> its module here, and its class there.
 _ARCHITECTURES = {
     "convtasnet": ("convtasnet", "ConvTasNet"),
+    "openunmix": ("openunmix", "OpenUnmix"),
+    "maskinference": ("maskinference", "MaskInference"),
+    "demucs": ("demucs", "Demucs"),
 }
 _WEIGHTS = Path(__file__).parent.parent / "weights"
 
