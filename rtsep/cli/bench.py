@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli.options import Arch, Config
+
 
 def command(
-    model: Annotated[str, typer.Option(help="A model that ships, or a checkpoint's path.")],
+    model: Annotated[
+        str | None, typer.Option(help="A model that ships, or a checkpoint's path.")
+    ] = None,
+    arch: Arch = None,
+    config: Config = None,
     engine: Annotated[
         list[str] | None, typer.Option(help="May be given several times; 'all' is every one.")
     ] = None,
@@ -31,8 +37,9 @@ def command(
     """
     from rich.console import Console
 
-    from rtsep import benchmark, engines
+    from rtsep import benchmark, engines, untrained
 
+    chosen = untrained.choose(model, arch, config)
     names = engine or ["auto"]
     if "all" in names:
         names = [name for name, reason in engines.available().items() if reason is None]
@@ -42,7 +49,7 @@ def command(
         for index, (name, size) in enumerate(cases, 1):
             status.update(f"{index} of {len(cases)}: {name}, {seconds:g} s of sound")
             row = benchmark.measure(
-                model, name, size, seconds=seconds, paced=not warm, precision=precision
+                chosen, name, size, seconds=seconds, paced=not warm, precision=precision
             )
             report["results"].append(row)
     if as_json:

@@ -10,11 +10,15 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli.options import Arch, Config
+
 
 def command(
-    model: Annotated[str, typer.Option(help="A model's name, or a checkpoint file.")] = (
-        "convtasnet"
-    ),
+    model: Annotated[
+        str | None, typer.Option(help="A model's name, or a checkpoint file. Default: convtasnet.")
+    ] = None,
+    arch: Arch = None,
+    config: Config = None,
     source: Annotated[
         str | None, typer.Option("--input", help="A file, or `demo`.", metavar="FILE|demo")
     ] = None,
@@ -77,6 +81,7 @@ def command(
         raise WrongCall(f"--block {block}: between 1 and 16384 samples")
     gains = dict(_gain(text) for text in gain or [])
 
+    from rtsep import untrained
     from rtsep.live.opening import Ends, open_session
     from rtsep.live.options import Options
 
@@ -84,8 +89,10 @@ def command(
     if source is None:
         say("no input named: playing the demo")
     ends = Ends(source or "demo", output, rate, duration, overwrite)
+    # What builds something for the first time says so; that is no part of the JSON.
+    progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
     options = Options(
-        model=model,
+        model=untrained.choose(model, arch, config, progress, default="convtasnet"),
         engine=engine,
         chunk=chunk,
         blocks=block,
@@ -99,8 +106,6 @@ def command(
         overwrite=overwrite,
         factory=factory,
     )
-    # What builds an engine for the first time says so; that is no part of the JSON.
-    progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
     session = open_session(ends, options, progress, say)
 
     from rtsep.live.session import seconds_since_process_start
@@ -201,11 +206,12 @@ def _line(session) -> str:
     status = session.status
     steps = status.steps()
     deadline = session.latency.milliseconds(session.latency.deadline)
+    weights = "random weights  " if session.untrained else ""
     levels = "  ".join(
         f"{name} {level:.0f} dB" for name, level in zip(session.stems, status.levels(), strict=True)
     )
     return (
-        f"{session.clock.samples / session.rate:7.1f} s  step p50 {steps['p50']:.2f} p99 "
+        f"{session.clock.samples / session.rate:7.1f} s  {weights}step p50 {steps['p50']:.2f} p99 "
         f"{steps['p99']:.2f} of {deadline:.2f} ms  misses {sum(status.misses().values())}  {levels}"
     )
 

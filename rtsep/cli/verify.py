@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli.options import Arch, Config
+
 
 def command(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, or a checkpoint.")],
+    model: Annotated[
+        str | None, typer.Argument(help="A shipped model's name, or a checkpoint.")
+    ] = None,
+    arch: Arch = None,
+    config: Config = None,
     engine: Annotated[
         list[str] | None,
         typer.Option("--engine", help="Check this one; may be repeated. Default: all there are."),
@@ -20,13 +26,17 @@ def command(
 
     Ends with exit code 1 where a check fails.
     """
+    from rtsep import untrained
+    from rtsep.checkpoints import read_spec
+    from rtsep.models import find
     from rtsep.verification import verify
 
-    verdict = verify(model, _engines(engine))
+    chosen = untrained.choose(model, arch, config)
+    verdict = verify(chosen, _engines(engine))
     if as_json:
         _print_json(verdict)
     else:
-        _print_table(model, verdict)
+        _print_table(read_spec(find(chosen)).name, verdict)
     if not verdict.ok:
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
+from rtsep import untrained
 from rtsep.checkpoints import read_spec
 from rtsep.errors import WrongCall
 from rtsep.live import layout
@@ -51,6 +52,7 @@ class Session:
         self.clock: SimulatedClock | None = None
         self.recorder: Recorder | None = None
         self.process = process or WorkerProcess()
+        self.untrained = False
         job = {
             "model": options.model,
             "engine": options.engine,
@@ -64,6 +66,7 @@ class Session:
                 # Before an engine is built, which may take a while.
                 spec = read_spec(find(options.model))
                 options.check_stems(spec.name, spec.stems)
+                self.untrained = spec.card.get("weights") == untrained.RANDOM
             self.info = self.process.build(job, progress)
             self.stems = tuple(self.info["stems"])
             self.gains = self._heard()
@@ -209,6 +212,7 @@ class Session:
             errors.append(self.recorder.error)
         return {
             "model": self.info["model"],
+            "untrained": self.untrained,
             "engine": self.info["engine"],
             "rate": self.rate,
             "chunk": self.info["chunk"],
