@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from rtsep.models.base import Separator
 from rtsep.naive import twin
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-5}
-_HOPS = 1000
+_HOPS, _SECONDS = 1000, 4.0
 _PROBE = 512
+_SHIFTS = 4096  # compared at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def verify(
     """
     network = load(model) if isinstance(model, str | Path) else copy.deepcopy(model).eval()
     random = torch.Generator().manual_seed(seed)
-    mixture = _sound(_HOPS * network.hop, network.rate, network.channels, random)
+    mixture = _sound(_length(network), network.rate, network.channels, random)
 
     checks = []
     with torch.no_grad():
@@ -89,6 +91,12 @@ def verify(
                 error = max(_error(y[:, network.latency :], offline) for y in streams)
                 checks.append(Check(engine, dtype, error, BOUNDS[dtype]))
     return Verdict(tuple(checks), network.latency, measured)
+
+
+def _length(model: Separator) -> int:
+    """Samples: 1000 hops or 4 s, whichever is less, but enough to find the latency in."""
+    hops = min(_HOPS, math.ceil(_SECONDS * model.rate / model.hop))
+    return model.hop * max(hops, 2 * math.ceil((model.latency + _PROBE) / model.hop) + 2)
 
 
 def _sound(samples: int, rate: int, channels: int, random: torch.Generator) -> Tensor:
@@ -152,10 +160,10 @@ def _error(found: Tensor, expected: Tensor) -> float:
 def _latency(stream: Tensor, public: Tensor) -> int | None:
     """The shift at which the stream (samples, stems, channels) equals the public form."""
     middle = public.shape[0] // 2
-    probe = public[middle : middle + _PROBE].flatten()
-    width = probe.numel() // public[0].numel()
-    windows = stream[middle:].flatten(1).unfold(0, width, 1).transpose(1, 2).flatten(1)
-    shift = int((windows - probe).abs().amax(1).argmin())
+    probe = public[middle : middle + _PROBE].flatten(1).T
+    windows = stream[middle:].flatten(1).unfold(0, probe.shape[1], 1)
+    errors = [(part - probe).abs().amax((1, 2)) for part in windows.split(_SHIFTS)]
+    shift = int(torch.cat(errors).argmin())
     n = public.shape[0] - shift
     off = _error(stream[None, shift:], public[None, :n])
     # A twin in float64 rounds otherwise than the model, whose windows were stored in float32.
