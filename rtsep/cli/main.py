@@ -12,7 +12,7 @@ import sys
 import typer
 
 from rtsep import __version__
-from rtsep.cli import bench, eval_, import_, mix, models, run, separate, train, verify
+from rtsep.cli import bench, devices, eval_, import_, mix, models, run, separate, train, verify
 from rtsep.errors import Failure, WrongCall
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 for name, module in {
     "run": run,
+    "devices": devices,
     "separate": separate,
     "models": models,
     "import": import_,

@@ -20,15 +20,44 @@ def command(
     arch: Arch = None,
     config: Config = None,
     source: Annotated[
-        str | None, typer.Option("--input", help="A file, or `demo`.", metavar="FILE|demo")
+        str | None,
+        typer.Option(
+            "--input",
+            help="A device (name, part of it, or index), a file, `demo`, or `none`. Default: the "
+            "system's input, or the demo.",
+            metavar="DEVICE|FILE|demo|none",
+        ),
     ] = None,
     output: Annotated[
-        str, typer.Option(help="Where it is heard: a WAV file, or `none`.", metavar="none|FILE.wav")
-    ] = "none",
+        str | None,
+        typer.Option(
+            help="Where it is heard: a device, a WAV file, or `none`. Default: the system's "
+            "output, if there is one.",
+            metavar="DEVICE|FILE.wav|none",
+        ),
+    ] = None,
+    host_api: Annotated[
+        str | None, typer.Option(help="Devices of this host API only.", metavar="NAME")
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(help="The input's channels to separate. Default: up to two.", metavar="1-2"),
+    ] = None,
+    route: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Play a stem, or `mix`, on these output channels (several add up).",
+            metavar="STEM=1-2",
+        ),
+    ] = None,
+    exclusive: Annotated[
+        bool, typer.Option(help="Devices for this run alone, where the host API has that.")
+    ] = False,
     clock: Annotated[
         str,
         typer.Option(
-            help="`paced`: in real time. `free`: as fast as it goes, never missing.",
+            help="`paced`: in real time. `free`: as fast as it goes, never missing; on a device, "
+            "callbacks wait for the stems.",
             metavar="paced|free",
         ),
     ] = "paced",
@@ -37,13 +66,16 @@ def command(
         int | None,
         typer.Option(help="Samples per step, at the model's rate: a multiple of its hop."),
     ] = None,
-    block: Annotated[int, typer.Option(help="Samples per callback, at the run's rate.")] = 64,
+    block: Annotated[
+        int | None,
+        typer.Option(help="Samples per callback, at the run's rate. Default: as the device likes."),
+    ] = None,
     queue: Annotated[
         int | None,
         typer.Option(help="Samples that the worker has in hand: a multiple of the block."),
     ] = None,
     rate: Annotated[
-        int | None, typer.Option(help="Hz of the run. Default: the file's.", metavar="HZ")
+        int | None, typer.Option(help="Hz of the run. Default: the input's.", metavar="HZ")
     ] = None,
     gain: Annotated[
         list[str] | None, typer.Option(help="A stem's gain, as voice=-6dB.", metavar="STEM=DB")
@@ -77,18 +109,27 @@ def command(
 
     _one_of("--clock", clock, ("paced", "free"))
     _one_of("--on-miss", on_miss, ("dry", "silence"))
-    if not 1 <= block <= 16384:
+    if block is not None and not 1 <= block <= 16384:
         raise WrongCall(f"--block {block}: between 1 and 16384 samples")
     gains = dict(_gain(text) for text in gain or [])
 
     from rtsep import untrained
-    from rtsep.live.opening import Ends, open_session
+    from rtsep.live.ends import Ends, is_file
+    from rtsep.live.opening import open_session
     from rtsep.live.options import Options
+    from rtsep.live.wiring import parse_channels, parse_routes
 
     say = (lambda text: None) if as_json else print
-    if source is None:
-        say("no input named: playing the demo")
-    ends = Ends(source or "demo", output, rate, duration, overwrite)
+    ends = Ends(
+        source,
+        output,
+        rate,
+        duration,
+        overwrite,
+        host_api,
+        None if channels is None else parse_channels(channels),
+        exclusive,
+    )
     # What builds something for the first time says so; that is no part of the JSON.
     progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
     options = Options(
@@ -101,6 +142,7 @@ def command(
         gains=gains,
         solo=tuple(solo or ()),
         mute=tuple(mute or ()),
+        routes=parse_routes(route or []),
         on_miss=on_miss,
         record=record,
         overwrite=overwrite,
@@ -118,7 +160,7 @@ def command(
         say(f"worker: {session.granted}")
         interrupted = _watch(session, show=not as_json)
         summary = session.finish() | {"interrupted": interrupted, "start_s": begun}
-    if output != "none":
+    if output is not None and is_file(output):
         summary["files"] = [*summary["files"], output]
     print(json.dumps(summary, indent=2)) if as_json else print(_end(summary))
     for error in summary["errors"]:
@@ -158,11 +200,23 @@ def _heading(session, clock: str) -> str:
         else:
             heard.append(f"{name} {describe(gain)}{' solo' if solo else ''}")
     o = session.options
-    primary = "" if o.gains or o.solo or o.mute else " (nothing asked for: the primary stem)"
+    primary = " (nothing asked for: the primary stem)" if o.asks_for_nothing else ""
+    routes = [
+        f"{name} on {','.join(str(k + 1) for k in channels)}" for name, channels in o.routes.items()
+    ]
+    if routes:
+        primary = f"; outputs: {', '.join(routes)}"
+    device = session.device
+    if device is not None:
+        clock = f"{clock} clock of {device.plan}"
+        if session.latency.delivery > session.latency.block:
+            clock += f", which hands over {session.latency.delivery} at once"
+    else:
+        clock = f"{clock} simulated clock"
     return (
         f"{info['model']} on {info['engine']}, chunks of {info['chunk']} samples at "
         f"{info['model_rate']} Hz; {session.rate} Hz, {session.channels} channels, blocks of "
-        f"{session.latency.block}, {clock} clock\nheard: {', '.join(heard)}{primary}"
+        f"{session.latency.block}, {clock}\nheard: {', '.join(heard)}{primary}"
     )
 
 
@@ -172,9 +226,10 @@ def _table(latency) -> str:
         if name == "internal":
             lines.append("-" * len(lines[0]))
         number = f"{int(value)}" if value == int(value) else f"{float(value):.2f}"
-        lines.append(
-            f"{name.replace('_', ' '):12s} {number:>10s} {latency.milliseconds(value):9.2f}"
-        )
+        ms = f"{latency.milliseconds(value):.2f}"
+        if name.startswith("device") and not latency.told:
+            number = ms = "not told"
+        lines.append(f"{name.replace('_', ' '):12s} {number:>10s} {ms:>9s}")
     deadline = f"{latency.deadline} samples, {latency.milliseconds(latency.deadline):.2f} ms"
     return "\n".join([*lines, f"the worker's deadline: {deadline}"])
 
@@ -227,7 +282,9 @@ def _end(summary: dict) -> str:
         f"misses: {misses['total']}" + (f" ({causes})" if causes else ""),
     ]
     if summary["clock_stalls"]:
-        lines.append(f"the simulated clock was held up {summary['clock_stalls']} times")
+        held_up = "the file was late" if summary["device"] else "the simulated clock was held up"
+        lines.append(f"{held_up} {summary['clock_stalls']} times")
+    lines += summary["advice"]
     if summary["bad_input"]:
         lines.append(f"{summary['bad_input']} samples at the input were no numbers: silenced")
     if summary["resets"]:

@@ -46,6 +46,7 @@ class SimulatedClock:
         self.stalls = 0
         self.samples = 0  # given to the callback so far, without what only fills the last block
         self.error: Exception | None = None
+        self.ended: str | None = None  # a device's reason to end by itself: this has none
         self._thread = threading.Thread(target=self._main, name="clock", daemon=True)
         if not paced:
             block.i64[PATIENCE] = _FOREVER

@@ -35,7 +35,8 @@ class DeviceClock:
     """
 
     def __init__(self, plan: Plan, source=None, sink=None):
-        self.plan, self.stalls, self.ended = plan, 0, None
+        self.plan, self.stalls = plan, 0
+        self.ended: str | None = None
         self.error: Exception | None = None
         self._source = None if plan.input is not None else source
         self._sink = None if plan.output is not None else sink
@@ -43,6 +44,7 @@ class DeviceClock:
         self._stopped = threading.Event()  # nobody needs feeding any more
         self._files: list[threading.Thread] = []
         self._block: Block | None = None
+        self._delivery: Delivery | None = None
         self._seen, self._checked, self._silence = 0, 0.0, 0.0
         self._gate = Gate(
             plan.rate,
@@ -58,12 +60,18 @@ class DeviceClock:
         except Exception as error:
             self.close()
             raise Failure(f"{plan} at {plan.rate} Hz does not start: {error}") from None
+        self._told = self._stream.latency
         self.hurried = realtime.hurry_threads(_threads() - before, PRIORITY)
 
     @property
     def samples(self) -> int:
         """Frames that were passed to the run so far, none beyond its end."""
         return self._gate.samples
+
+    @property
+    def most(self) -> int:
+        """Frames that the host handed over at once, at the most, since the run began."""
+        return self._gate.most
 
     def observe(self) -> Delivery:
         """Waits until it is clear how the host delivers. Raises `Failure` where it never calls."""
@@ -86,7 +94,7 @@ class DeviceClock:
 
     def latency(self) -> tuple[int, int] | None:
         """What the host says of its own latency, (in, out) in samples; None: nothing sensible."""
-        told = self._stream.latency
+        told = self._told
         ends = (self.plan.input, self.plan.output)
         if isinstance(told, tuple):
             both = told
@@ -95,6 +103,19 @@ class DeviceClock:
         if not all(math.isfinite(s) and 0 <= s <= _LONGEST for s in both):
             return None
         return tuple(round(s * self.plan.rate) for s in both)
+
+    def as_json(self) -> dict:
+        """For the summary of a run."""
+        plan = self.plan
+        return {
+            "input": plan.input and plan.input.name,
+            "output": plan.output and plan.output.name,
+            "host_api": plan.host_api,
+            "compiled_callback": self.direct,
+            "delivery": self._delivery.most,
+            "largest_delivery": self.most,
+            "latency_told": self.latency() is not None,
+        }
 
     def connect(
         self, block: Block, delivery: Delivery, *, free: bool = False, limit: int | None = None

@@ -61,6 +61,15 @@ def library():
     return sounddevice
 
 
+def installed() -> bool:
+    """Whether PortAudio is there."""
+    try:
+        library()
+    except NoDevices:
+        return False
+    return True
+
+
 def devices(host_api: str | None = None) -> list[Device]:
     """All devices, or those of the host API with this in its name; the defaults are marked.
 
@@ -70,7 +79,7 @@ def devices(host_api: str | None = None) -> list[Device]:
     apis = sounddevice.query_hostapis()
     found = [_device(d, apis) for d in sounddevice.query_devices()]
     if not found:
-        raise NoDevices("no sound device: PortAudio finds none")
+        raise NoDevices("there is no sound device")
     chosen = _host_api(host_api, found)
     if chosen is None:
         preferred = _PREFERRED.get(sys.platform)

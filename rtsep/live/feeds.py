@@ -35,6 +35,19 @@ class Array:
         pass
 
 
+class Silence:
+    """A source: zeros without end."""
+
+    def __init__(self, channels: int, rate: int):
+        self.channels, self.rate, self.file_rate = channels, rate, rate
+
+    def read(self, n: int) -> np.ndarray:
+        return np.zeros((n, self.channels), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
 class Collected:
     """A sink: what was played, as `frames` (samples, channels) when it is over."""
 

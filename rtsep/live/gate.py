@@ -68,6 +68,7 @@ LOST = CALLS + 8  # frames that the file to write to had no room for
 FEED_READ = CALLS + 9  # frames
 HEARD_WRITTEN = CALLS + 10
 INSIDE = CALLS + 11  # a call is under way
+MOST = CALLS + 12  # frames that came at once since the gate is open
 FEED_WRITTEN = 3 * LINE  # by the feeding thread
 HEARD_READ = 4 * LINE  # by the writing thread
 _HEAD = 5 * LINE
@@ -148,7 +149,7 @@ def gate(source, out, frames, info, flags, user):
     n = np.int64(frames)
     began = now(h[SCRATCH : SCRATCH + 2])
     _note(h, began, n)
-    grown = at_once(h, began, n) > h[DELIVERY]
+    together = at_once(h, began, n)
     h[INSIDE] = 1
     fence()
     block = load_acquire(base + 8 * BLOCK)
@@ -164,7 +165,8 @@ def gate(source, out, frames, info, flags, user):
             source = pointer_to(base + 4 * h[SOURCE])
         if h[HEARD_SIZE] > 0:
             out = pointer_to(base + 4 * h[TARGET])
-        if grown:
+        h[MOST] = max(h[MOST], together)
+        if together > h[DELIVERY]:
             flags = flags | MORE_AT_ONCE
         code = _call(h[CALLBACK], source, out, frames, info, flags, pointer_to(block))
         if h[HEARD_SIZE] > 0:
@@ -237,6 +239,11 @@ class Gate:
     def lost(self) -> int:
         """Frames that the file to write to had no room for."""
         return int(self._i64[LOST])
+
+    @property
+    def most(self) -> int:
+        """Frames that the host handed over at once, at the most, since the gate is open."""
+        return int(self._i64[MOST])
 
     def open(self, block_address: int, delivery: int) -> None:
         """From the next call on, the run's callback gets what the device calls with."""

@@ -15,7 +15,8 @@ class Latency:
     """By how much the output is late against the input.
 
     `resample` and `model` may be fractions; their sum is an integer, as all other parts are.
-    `delivery` is what the host hands over at once (at least a block).
+    `delivery` is what the host hands over at once (at least a block). `told`: whether the host says
+    what the device's own parts are; where it doesn't they count as 0, and the total lacks them.
     """
 
     rate: int
@@ -27,6 +28,7 @@ class Latency:
     model: Fraction
     device_in: int = 0
     device_out: int = 0
+    told: bool = True
 
     @property
     def internal(self) -> int:

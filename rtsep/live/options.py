@@ -14,28 +14,37 @@ DEFAULT_BLOCK = 64
 class Options:
     """What a run is to be. Lengths are in samples of the device's rate, `chunk` of the model's.
 
-    `blocks`: one size, or a series of sizes that the simulated clock repeats. `gains` are factors
-    by stem; without any gain, solo or mute the model's primary stem is soloed. `factory`
-    ("module:function", called with `channels` and `chunk`) makes the engine in place of `model`.
+    `blocks`: one size, or a series of sizes that the simulated clock repeats; None: the host's own,
+    or the usual one on the simulated clock. `gains` are factors by stem, `routes` the output
+    channels (from 0) by stem or "mix"; without any gain, solo, mute or route the model's primary
+    stem is soloed. `factory` ("module:function", called with `channels` and `chunk`) makes the
+    engine in place of `model`.
     """
 
     model: str = "convtasnet"
     engine: str = "auto"
     chunk: int | None = None
-    blocks: int | tuple[int, ...] = DEFAULT_BLOCK
+    blocks: int | tuple[int, ...] | None = None
     queue: int | None = None
     paced: bool = True
     gains: dict[str, float] = field(default_factory=dict)
     solo: tuple[str, ...] = ()
     mute: tuple[str, ...] = ()
+    routes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     on_miss: str = "dry"
     limit: int | None = None
     record: str | Path | None = None
     overwrite: bool = False
     factory: str | None = None
 
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether it is left to the run what is heard."""
+        return not (self.gains or self.solo or self.mute or self.routes)
+
     def check_stems(self, model: str, stems: tuple[str, ...]) -> None:
         """Raises `WrongCall` where a stem is named that the model lacks."""
-        for name in (*self.gains, *self.solo, *self.mute):
+        routed = (name for name in self.routes if name != "mix")
+        for name in (*self.gains, *self.solo, *self.mute, *routed):
             if name not in stems:
                 raise WrongCall(f"no stem {name!r}: {model} has {', '.join(stems)}")

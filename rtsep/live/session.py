@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from rtsep.checkpoints import read_spec
 from rtsep.errors import WrongCall
 from rtsep.live import layout
 from rtsep.live.clock import SimulatedClock
+from rtsep.live.delivery import Delivery
+from rtsep.live.device_clock import DeviceClock
 from rtsep.live.latency import Latency, check_queue, default_queue
 from rtsep.live.layout import Block
-from rtsep.live.options import Options
+from rtsep.live.options import DEFAULT_BLOCK, Options
 from rtsep.live.process import WorkerProcess
 from rtsep.live.recorder import Recorder
 from rtsep.live.status import Status
 from rtsep.live.wakeup import Wakeup
+from rtsep.live.wiring import Wiring, straight
 from rtsep.models import find
 
 ON_MISS = {"dry": layout.DRY, "silence": layout.SILENCE}
@@ -28,7 +32,10 @@ _HELD = 2.0
 
 
 class Session:
-    """A run on the simulated clock, from a source to a sink (see `feeds.py`).
+    """A run from a source to a sink (see `feeds.py`) on the simulated clock, or on a device.
+
+    A `device` (see `device_clock.py`) is open already, and stands for the source, the sink or both.
+    `wiring`: between the channels of source and sink and the `channels` that are separated.
 
     Making it builds the engine and fixes the latency; `start` begins, `join` waits, `finish` ends
     and tells. As a context manager it leaves nothing behind, whatever happens. A `process` that was
@@ -44,12 +51,16 @@ class Session:
         options: Options,
         progress: Callable[[str], None] = lambda text: None,
         process: WorkerProcess | None = None,
+        *,
+        wiring: Wiring | None = None,
+        device: DeviceClock | None = None,
     ):
         self.options, self.rate, self.channels = options, rate, channels
+        self.wiring, self.device = wiring or straight(channels), device
         self._source, self._sink = source, sink
         self._block: Block | None = None
         self._wakeup: Wakeup | None = None
-        self.clock: SimulatedClock | None = None
+        self.clock: SimulatedClock | DeviceClock | None = device
         self.recorder: Recorder | None = None
         self.process = process or WorkerProcess()
         self.untrained = False
@@ -109,7 +120,9 @@ class Session:
 
     def close(self) -> None:
         """Ends everything at once; what is not finished is dropped, but recordings stay."""
-        if self.clock is not None and not self.clock.join(0):
+        if self.device is not None:
+            self.device.close()
+        elif self.clock is not None and not self.clock.join(0):
             self.clock.stop()
             if not self.clock.join(0.5):
                 self._block.i64[layout.STOP] = 1
@@ -145,32 +158,50 @@ class Session:
     def worker_died(self) -> bool:
         return self.process.dead
 
+    def advice(self) -> list[str]:
+        """What would end the misses that there were, where an option does."""
+        causes, latency, advice = self.status.misses(), self.latency, []
+        if layout.CAUSES[layout.GROWN] in causes and self.device is not None:
+            unit = self._delivery.unit
+            queue = -(-max(self.device.most, latency.queue + 1) // unit) * unit
+            advice.append(
+                f"the device handed over {self.device.most} samples at once, where it was "
+                f"{latency.delivery} before the run: --queue {queue} is enough for that"
+            )
+        return advice
+
     def _heard(self) -> dict[str, tuple[float, bool, bool]]:
         """(gain, mute, solo) of each stem."""
         o = self.options
         o.check_stems(self.info["model"], self.stems)
-        solo = o.solo if o.gains or o.solo or o.mute else (self.info["primary"],)
+        solo = (self.info["primary"],) if o.asks_for_nothing else o.solo
         return {s: (o.gains.get(s, 1.0), s in o.mute, s in solo) for s in self.stems}
 
     def _latency(self) -> Latency:
-        blocks, chosen = _sizes(self.options.blocks), self.options.queue
-        largest = max(blocks)
-        # Where sizes vary, a block may begin at any sample.
-        unit = blocks[0] if len(set(blocks)) == 1 else 1
-        chunk = Fraction(self.info["chunk"] * self.rate, self.info["model_rate"])
-        if chosen is None:
-            queue = default_queue(self.rate, unit, largest, chunk)
+        if self.device is not None:
+            self._delivery = self.device.observe()
         else:
-            queue = check_queue(chosen, unit, largest)
+            self._delivery = _simulated(self.options.blocks)
+        block, unit, most = astuple(self._delivery)
+        chunk = Fraction(self.info["chunk"] * self.rate, self.info["model_rate"])
+        if self.options.queue is None:
+            queue = default_queue(self.rate, unit, most, chunk)
+        else:
+            queue = check_queue(self.options.queue, unit, most)
         model = Fraction(self.info["model_delay"])
+        told = self.device.latency() if self.device is not None else (0, 0)
+        device_in, device_out = told or (0, 0)
         return Latency(
             rate=self.rate,
-            block=largest,
-            delivery=largest,
+            block=block,
+            delivery=most,
             rebuffer=self.process.rebuffer(unit),
             queue=queue,
             resample=self.info["delay"] - model,
             model=model,
+            device_in=device_in,
+            device_out=device_out,
+            told=told is not None,
         )
 
     def _assemble(self) -> None:
@@ -181,6 +212,8 @@ class Session:
             stems=n,
             block=self.latency.block,
             latency=self.latency.internal,
+            inputs=self.wiring.inputs,
+            outputs=self.wiring.outputs,
             on_miss=ON_MISS[o.on_miss],
             seconds=_RECORDED if o.record else _HELD,
         )
@@ -189,15 +222,19 @@ class Session:
             block.f64[layout.GAIN + k] = gain
             block.f64[layout.MUTE + k] = mute
             block.f64[layout.SOLO + k] = solo
+        self.wiring.apply(block, self.stems)
         block.settle()
-        self.clock = SimulatedClock(
-            block,
-            self._source,
-            self._sink,
-            blocks=o.blocks,
-            paced=o.paced,
-            limit=o.limit,
-        )
+        if self.device is not None:
+            self.device.connect(block, self._delivery, free=not o.paced, limit=o.limit)
+        else:
+            self.clock = SimulatedClock(
+                block,
+                self._source,
+                self._sink,
+                blocks=o.blocks or DEFAULT_BLOCK,
+                paced=o.paced,
+                limit=o.limit,
+            )
         if o.record is not None:
             self.recorder = Recorder(
                 block, o.record, self.stems, self.info["remainder"], o.overwrite
@@ -208,6 +245,8 @@ class Session:
         errors = []
         if worker_died:
             errors.append(f"{self.process.last_words}; the sound went on dry")
+        if self.clock.ended:
+            errors.append(self.clock.ended)
         if self.recorder is not None and self.recorder.error:
             errors.append(self.recorder.error)
         return {
@@ -227,6 +266,8 @@ class Session:
             "clock_stalls": self.clock.stalls,
             "levels_db": dict(zip(self.stems, status.levels(), strict=True)),
             **status.counts(),
+            "device": None if self.device is None else self.device.as_json(),
+            "advice": self.advice(),
             "granted": self.granted,
             "files": self.recorder.files if self.recorder is not None else [],
             "recording_lost": self.recorder.lost if self.recorder is not None else 0,
@@ -234,11 +275,14 @@ class Session:
         }
 
 
-def _sizes(blocks: int | Iterable[int]) -> list[int]:
-    sizes = [blocks] if isinstance(blocks, int) else list(blocks)
-    if not sizes or min(sizes) < 1:
+def _simulated(blocks: int | Iterable[int] | None) -> Delivery:
+    """What the simulated clock delivers: one block at a time."""
+    sizes = [blocks] if isinstance(blocks, int) else list(blocks or [DEFAULT_BLOCK])
+    if min(sizes) < 1:
         raise WrongCall("block: at least 1 sample")
-    return sizes
+    # Where sizes vary, a block may begin at any sample.
+    unit = sizes[0] if len(set(sizes)) == 1 else 1
+    return Delivery(block=max(sizes), unit=unit, most=max(sizes))
 
 
 def seconds_since_process_start() -> float | None:

@@ -226,8 +226,7 @@ def _run(pipeline: Pipeline, request: dict, say, parent: int) -> None:
         worker = Worker(pipeline, block, (STEMS_A, STEMS_B)[request.get("ring", 0)])
         block.i64[WORKER_PID] = os.getpid()
         threading.Thread(target=watch, daemon=True).start()
-        granted = [realtime.settle(), realtime.stay(), realtime.hurry(PRIORITY)]
-        say(running=", ".join(reversed(granted)))
+        say(running=realtime.prepare(PRIORITY))
         work(worker, block, wakeup, lambda: closed.is_set() or os.getppid() != parent)
         wakeup.close()
 

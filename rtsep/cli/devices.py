@@ -1,0 +1,70 @@
+"""`rtsep devices`: what `--input` and `--output` can name."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def command(
+    host_api: Annotated[
+        str | None, typer.Option(help="Devices of this host API only.", metavar="NAME")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List sound devices: names, channels, the rates at which they open, latencies, defaults."""
+    from rtsep.live import devices
+
+    try:
+        found = devices.devices(host_api)
+    except devices.NoDevices as none:
+        if not devices.installed():
+            raise
+        print(json.dumps({"devices": []}, indent=2) if as_json else none)
+        return
+    rows = [_row(device) for device in found]
+    if as_json:
+        print(json.dumps({"devices": rows}, indent=2))
+        return
+    for row in rows:
+        print(_lines(row))
+    print("* what is taken where none is named")
+
+
+def _row(device) -> dict:
+    from rtsep.live.devices import INPUT, OUTPUT, rates
+
+    return {
+        "index": device.index,
+        "name": device.name,
+        "host_api": device.host_api,
+        "rate": device.rate,
+        "input": _end(device.inputs, device.latency[0], device.default_input)
+        | {"rates": rates(device, INPUT) if device.inputs else []},
+        "output": _end(device.outputs, device.latency[1], device.default_output)
+        | {"rates": rates(device, OUTPUT) if device.outputs else []},
+    }
+
+
+def _end(channels: int, latency: float, default: bool) -> dict:
+    return {
+        "channels": channels,
+        "latency_ms": round(1000 * latency, 2) if channels else None,
+        "default": default,
+    }
+
+
+def _lines(row: dict) -> str:
+    """A device: one line, and one for each of its ends."""
+    lines = [f"{row['index']:3d}  {row['name']} ({row['host_api']}), usually at {row['rate']} Hz"]
+    for kind in ("input", "output"):
+        end = row[kind]
+        if end["channels"]:
+            rates = ", ".join(map(str, end["rates"])) or "no rate: it is busy, perhaps"
+            lines.append(
+                f"     {'*' if end['default'] else ' '} {kind:6s} {end['channels']:2d} channels  "
+                f"{end['latency_ms']:7.2f} ms  opens at {rates}"
+            )
+    return "\n".join(lines)
