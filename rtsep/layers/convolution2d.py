@@ -127,7 +127,10 @@ class ConvTranspose2d(StreamingLayer):
         restored = bins * self.skip if restored is None else restored
         whole = (bins - 1) * self.skip + kernel[1]
         if not 0 <= self.edge <= whole - restored:
-            raise ValueError(f"{bins} bins give {whole}, not {restored} and {self.edge} to cut")
+            raise ValueError(
+                f"{bins} bins give {whole - self.edge}, where {restored} are wanted: "
+                "the bins don't divide, or the kernel is too short"
+            )
         self.overlap = kernel[0] - self.stride
         self.ratio = Fraction(self.stride)
         self.inputs, self.outputs = (bins, inputs), (restored, outputs)

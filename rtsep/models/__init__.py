@@ -17,6 +17,7 @@ _ARCHITECTURES = {
     "openunmix": ("openunmix", "OpenUnmix"),
     "maskinference": ("maskinference", "MaskInference"),
     "demucs": ("demucs", "Demucs"),
+    "unet": ("unet", "UNet"),
 }
 _WEIGHTS = Path(__file__).parent.parent / "weights"
 

@@ -1,6 +1,6 @@
 """The streaming contract: a network is written once, as a step; offline is that step over all."""
 
-from rtsep.streaming.blockwise import Blockwise
+from rtsep.streaming.blockwise import Blockwise, Segment
 from rtsep.streaming.composition import Delay, Fork, Pointwise, Residual, Serial, Skip
 from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import State, StateSpec, select_rows, without_countdowns
@@ -12,6 +12,7 @@ __all__ = [
     "Fork",
     "Pointwise",
     "Residual",
+    "Segment",
     "Serial",
     "Skip",
     "State",

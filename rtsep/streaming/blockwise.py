@@ -85,6 +85,28 @@ class Blockwise(StreamingLayer):
         return block, fresh[:, self.hop :]
 
 
+class Segment(nn.Module):
+    """A layer as `Blockwise` runs it: each window is a segment that is all there is.
+
+    Where the layer gives fewer frames than the window has, the same number is lost at either end,
+    and stands there as zeros.
+    """
+
+    def __init__(self, layer: StreamingLayer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.inputs, self.outputs = layer.inputs, layer.outputs
+
+    def forward(self, window: Tensor) -> Tensor:
+        y = self.layer.segment(window)
+        lost = window.shape[1] - y.shape[1]
+        if not lost:
+            return y
+        before = y.new_zeros(y.shape[0], lost // 2, *y.shape[2:])
+        after = y.new_zeros(y.shape[0], lost - lost // 2, *y.shape[2:])
+        return torch.cat([before, y, after], 1)
+
+
 def _rise(frames: int, like: Tensor) -> Tensor:
     """(frames, 1, ...) from 0 to 1, symmetrical, so that its mirror image is 1 less itself."""
     rise = (torch.arange(frames, dtype=like.dtype, device=like.device) + 0.5) / frames
