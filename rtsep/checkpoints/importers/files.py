@@ -43,7 +43,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def read_config(path: str | Path | None) -> dict:
-    """The arguments of a public class: a JSON object, or its entry `config`; {} for None."""
+    """The arguments of a public class: a JSON object, or its entry `config`; {} for None.
+
+    A `sample_rate` beside that entry counts, where the class has no argument for it.
+    """
     if path is None:
         return {}
     try:
@@ -53,7 +56,8 @@ def read_config(path: str | Path | None) -> dict:
     except (ValueError, RecursionError) as error:
         raise Failure(f"{path} is no JSON: {error}") from None
     if isinstance(content, dict) and isinstance(content.get("config"), dict):
-        content = content["config"]
+        beside = {key: content[key] for key in ("sample_rate",) if key in content}
+        content = beside | content["config"]
     if not isinstance(content, dict):
         raise Failure(f"{path} holds no JSON object with the model's arguments")
     return content

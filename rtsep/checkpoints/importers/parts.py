@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from rtsep.checkpoints.importers.roles import named
 from rtsep.checkpoints.importers.tensors import Tensors
-from rtsep.errors import Failure
 from rtsep.layers import Conv, ConvTranspose
 from rtsep.models import create
 from rtsep.models.convtasnet import ConvTasNet, MaskNetwork
@@ -15,10 +15,7 @@ NORM = ("weight", "bias")
 
 def new_model(roles: dict, masks: int, **params) -> ConvTasNet:
     """A model of these parameters, whose stems are named as `roles` says, if it does."""
-    stems = roles["stems"] or tuple(f"stem{i + 1}" for i in range(masks))
-    if len(stems) != masks:
-        raise Failure(f"{len(stems)} stems named, the checkpoint has {masks}")
-    return create("convtasnet", **params, **(roles | {"stems": tuple(stems)}))
+    return create("convtasnet", **params, **named(roles, masks))
 
 
 def fill(

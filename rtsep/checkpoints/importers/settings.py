@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from rtsep.errors import Failure
 
-_KINDS = {int: "a whole number", str: "a word", bool: "true or false"}
+_KINDS = {
+    int: "a whole number",
+    str: "a word",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object of its own",
+}
 
 
 class Settings:
