@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -27,7 +28,7 @@ from rtsep.live.wiring import Wiring, straight
 from rtsep.models import find
 
 ON_MISS = {"dry": layout.DRY, "silence": layout.SILENCE}
-_RECORDED = 10.0  # s that the rings hold while recording: so long may the disk stall
+_RECORDED = 10.2  # s that the rings hold while recording: the disk may stall for 10
 _HELD = 2.0
 
 
@@ -215,6 +216,7 @@ class Session:
             inputs=self.wiring.inputs,
             outputs=self.wiring.outputs,
             on_miss=ON_MISS[o.on_miss],
+            fade_up=round(o.fade_up * self.rate),
             seconds=_RECORDED if o.record else _HELD,
         )
         self._wakeup = Wakeup(block, create=True)
@@ -222,6 +224,9 @@ class Session:
             block.f64[layout.GAIN + k] = gain
             block.f64[layout.MUTE + k] = mute
             block.f64[layout.SOLO + k] = solo
+        block.f64[layout.CEILING] = math.inf if o.ceiling is None else o.ceiling
+        block.f64[layout.INPUT_GAIN] = o.input_gain
+        block.i64[layout.IDLE_AFTER] = round(o.idle * self.rate)
         self.wiring.apply(block, self.stems)
         block.settle()
         if self.device is not None:
@@ -264,6 +269,7 @@ class Session:
             "rtf": status.real_time_factor(),
             "misses": {"total": sum(misses.values()), "causes": misses},
             "clock_stalls": self.clock.stalls,
+            "idle_s": status.rested(),
             "levels_db": dict(zip(self.stems, status.levels(), strict=True)),
             **status.counts(),
             "device": None if self.device is None else self.device.as_json(),

@@ -15,7 +15,11 @@ from rtsep.live.layout import (
     CALLBACKS,
     CAUSES,
     CHANNELS,
+    CLIPPED_IN,
+    CLIPPED_OUT,
+    IDLED,
     JUMPS,
+    LIMITED,
     MISSES,
     PROCESSED,
     RATE,
@@ -65,7 +69,14 @@ class Status:
             "jumps": int(h[JUMPS]),
             "resets": int(h[RESETS]),
             "bad_input": int(h[BAD_INPUT]),
+            "clipped_input": int(h[CLIPPED_IN]),
+            "clipped_output": int(h[CLIPPED_OUT]),
+            "limited": int(h[LIMITED]),
         }
+
+    def rested(self) -> float:
+        """For how many seconds of silence the worker did not step."""
+        return float(self._block.i64[IDLED] / self._block.i64[RATE])
 
     def real_time_factor(self) -> float:
         """Compute time over audio time, resampling included; 0 where nothing was computed."""

@@ -34,6 +34,9 @@ from rtsep.live.histogram import count
 from rtsep.live.layout import (
     BUSY,
     CAPTURE,
+    IDLE,
+    IDLE_AFTER,
+    IDLED,
     INVALID,
     JUMPED,
     JUMPS,
@@ -42,6 +45,7 @@ from rtsep.live.layout import (
     PROCESSED,
     RATE,
     RESETS,
+    RESTING,
     STEMS_A,
     STEMS_B,
     STEP_HISTOGRAM,
@@ -57,12 +61,18 @@ from rtsep.live.wakeup import Wakeup
 from rtsep.pipeline import Pipeline
 
 BEHIND = 0.5  # s of sound: more than that is not made up for, the worker jumps to now
+QUIET = 10 ** (-70 / 20)  # no sample above this: silence
 WARM_UP = 0.1  # s after a jump in which the network has heard too little to be listened to
 PRIORITY = 60
 
 
 class Worker:
-    """Moves sound from the capture ring through the pipeline into one stem ring."""
+    """Moves sound from the capture ring through the pipeline into one stem ring.
+
+    After `IDLE_AFTER` samples of silence it rests: what is silent is let go, flagged IDLE, until
+    there is sound again. With that the pipeline starts afresh, as after endless silence, and at a
+    block's first sample, as the latency's arithmetic has it.
+    """
 
     def __init__(self, pipeline: Pipeline, block: Block, ring: int = STEMS_A):
         self._pipeline, self._block = pipeline, block
@@ -74,6 +84,7 @@ class Worker:
         self._frames = np.empty((self._piece, self._capture.width), np.float32)
         self._flags = np.empty(self._piece, np.uint8)
         self._position = 0
+        self._quiet = 0  # samples of silence up to the position
         self._warm = 0  # outputs before this time are not fit to be heard
         self._resets = pipeline.resets
         pipeline.on_step = self._timed
@@ -88,11 +99,14 @@ class Worker:
         if waiting > BEHIND * self._rate and not h[PATIENCE]:
             self._jump(end)
             return True
+        if h[IDLE_AFTER] and self._rests(end):
+            return True
         n = min(waiting, self._piece)
         frames = self._frames[:n]
         if self._capture.read_into(self._position, frames, self._flags[:n]) != OK:
             self._jump(end)
             return True
+        self._quiet = 0 if _peak(frames) > QUIET else self._quiet + n
         began = time.perf_counter_ns()
         stems = self._pipeline.process(np.ascontiguousarray(frames.T))
         self._write(stems)
@@ -100,6 +114,29 @@ class Worker:
         h[BUSY] += time.perf_counter_ns() - began
         h[PROCESSED] += n
         h[POSITION] = self._position
+        return True
+
+    def _rests(self, end: int) -> bool:
+        """Lets the sound up to `end` go if it is silent, and has been for long."""
+        h = self._block.i64
+        if self._quiet < h[IDLE_AFTER] or not self._silent(end):
+            h[RESTING] = 0
+            return False
+        if not h[RESTING]:
+            self._pipeline.reset()
+            h[RESTING] = 1
+        h[IDLED] += end - self._position
+        self._stems.skip(end, IDLE)
+        self._position = h[POSITION] = end
+        return True
+
+    def _silent(self, end: int) -> bool:
+        for start in range(self._position, end, self._piece):
+            frames = self._frames[: min(self._piece, end - start)]
+            status = self._capture.read_into(start, frames, self._flags[: len(frames)])
+            if status != OK or _peak(frames) > QUIET:
+                self._quiet = 0
+                return False
         return True
 
     def _write(self, stems: np.ndarray) -> None:
@@ -132,6 +169,10 @@ class Worker:
         h[STEPS] += 1
         h[STEP_MAX] = max(h[STEP_MAX], ns)
         count(h, STEP_HISTOGRAM, int(ns))
+
+
+def _peak(frames: np.ndarray) -> float:
+    return max(frames.max(), -frames.min())
 
 
 def work(worker: Worker, block: Block, wakeup: Wakeup, orphaned=lambda: False) -> None:
@@ -226,7 +267,8 @@ def _run(pipeline: Pipeline, request: dict, say, parent: int) -> None:
         worker = Worker(pipeline, block, (STEMS_A, STEMS_B)[request.get("ring", 0)])
         block.i64[WORKER_PID] = os.getpid()
         threading.Thread(target=watch, daemon=True).start()
-        say(running=realtime.prepare(PRIORITY))
+        granted = [realtime.settle(), realtime.stay(), realtime.hurry(PRIORITY)]
+        say(running=", ".join(reversed(granted)))
         work(worker, block, wakeup, lambda: closed.is_set() or os.getppid() != parent)
         wakeup.close()
 
