@@ -54,7 +54,7 @@ class LSTM(StreamingLayer):
                 x = torch.cat([x, gate], -1)
                 weights[0] = torch.cat([weights[0], self._column(weights[0])], 1)
             before = (state["hidden"][:, k][None], state["cell"][:, k][None])
-            x, h, c = torch.lstm(x.contiguous(), before, weights, True, 1, 0.0, False, False, True)
+            x, h, c = _fused(x.contiguous(), before, weights)
             hidden.append(h[0])
             cell.append(c[0])
         following = {"hidden": torch.stack(hidden, 1), "cell": torch.stack(cell, 1)}
@@ -72,6 +72,14 @@ class LSTM(StreamingLayer):
         """1 for the rows of the input gate, which torch keeps first; 0 for the others."""
         rows = torch.arange(4 * self.units, device=like.device)
         return (rows < self.units).to(like.dtype)[:, None]
+
+
+@torch.compiler.disable
+def _fused(
+    x: Tensor, before: tuple[Tensor, Tensor], weights: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The operator as it is: `torch.compile` would unroll it frame by frame, for minutes."""
+    return torch.lstm(x, before, weights, True, 1, 0.0, False, False, True)
 
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
