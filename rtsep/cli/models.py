@@ -1,4 +1,4 @@
-"""`rtsep models`: what ships."""
+"""`rtsep models`: what ships, and what can be built."""
 
 from __future__ import annotations
 
@@ -10,16 +10,45 @@ import typer
 
 
 def command(
+    architectures: Annotated[
+        bool, typer.Option("--architectures", help="What each architecture costs, instead.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the models that ship: stems, rate, hop, latency, size, scores."""
+    """List the models that ship: stems, rate, hop, latency, size, scores.
+
+    With --architectures, every architecture in every configuration: parameters, hop, latency,
+    multiply-accumulates a second, and the bytes of weights and state that a step touches.
+    """
+    rows = _architectures() if architectures else _shipped()
+    if as_json:
+        print(json.dumps({"architectures" if architectures else "models": rows}, indent=2))
+    elif architectures:
+        _show_architectures(rows)
+    else:
+        _show_models(rows)
+
+
+def _shipped() -> list[dict]:
     from rtsep.models import find, shipped
 
-    rows = [_row(find(name)) for name in shipped()]
-    if as_json:
-        print(json.dumps({"models": rows}, indent=2))
-        return
+    return [_row(find(name)) for name in shipped()]
 
+
+def _architectures() -> list[dict]:
+    from rich.console import Console
+
+    from rtsep import costs
+
+    rows = []
+    with Console(stderr=True).status("") as status:
+        for row in costs.table():
+            rows.append(row)
+            status.update(f"after {row['architecture']} {row['configuration'] or ''}")
+    return rows
+
+
+def _show_models(rows: list[dict]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -40,6 +69,44 @@ def command(
     console.print(table)
     console.print("* heard when nothing else is asked for; + takes what the others leave")
     console.print("latency in samples and ms; size in parameters; scores: see the cards")
+
+
+def _show_architectures(rows: list[dict]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("architecture", no_wrap=True)
+    for head in ("kHz", "size", "hop", "latency", "GMAC/s", "weights", "state"):
+        table.add_column(head, justify="right", no_wrap=True)
+    before = None
+    for row in rows:
+        if row["architecture"] != before:
+            before = row["architecture"]
+            table.add_row(f"[bold]{before}[/]")
+        name = f"  {row['configuration'] or '(as it is)'}"
+        if "missing" in row:
+            table.add_row(name, "not installed")
+            continue
+        table.add_row(
+            name,
+            f"{row['rate'] / 1000:g}",
+            f"{row['parameters'] / 1e6:.2f}",
+            f"{row['hop']}",
+            f"{row['latency']} = {row['latency_ms']:.3g} ms",
+            f"{row['macs'] / 1e9:.2f}",
+            f"{row['weight_bytes'] / 1e6:.1f}",
+            f"{row['state_bytes'] / 1e6:.3f}",
+        )
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if "missing" in row:
+            console.print(f"{row['architecture']} {row['configuration']}: {row['missing']}")
+    console.print("hop and latency in samples; size in millions of parameters; GMAC/s: products")
+    console.print("per second of sound, in thousand millions; weights: MB that a step of one hop")
+    console.print("reads; state: MB that it reads and writes again (float32)")
 
 
 def _row(path: Path) -> dict:
