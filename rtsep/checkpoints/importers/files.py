@@ -31,7 +31,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     if not isinstance(content, Mapping):
         raise Failure(f"{path} holds no state dict but a {type(content).__name__}")
     stored = content.get("model_args", {})
-    tensors = content.get("state_dict", content)
+    tensors = content.get("model_state_dict", content.get("state_dict", content))
     if not isinstance(tensors, Mapping) or not isinstance(stored, Mapping):
         raise Failure(f"{path}: state_dict and model_args are no dictionaries")
     for key, value in tensors.items():
