@@ -54,9 +54,10 @@ def test_command_line(vector: Vector, tmp_path: Path) -> None:
     """`rtsep import` of the public file makes a checkpoint whose model has the vector's output."""
     from rtsep.cli.import_ import command
 
-    source, config = vector.path.with_suffix(".pt"), vector.path.with_suffix(".json")
+    form, source = FORMS[vector.public_class], vector.path.with_suffix(".pt")
     if not source.is_file():
         pytest.skip(f"the vector comes without {source.name}")
     out = tmp_path / "imported.safetensors"
+    config = form.settings_file(vector, tmp_path)
     command(source, format=vector.metadata["format"], config=config, out=out)
-    FORMS[vector.public_class].check_imported(vector, rtsep.load(out))
+    form.check_imported(vector, rtsep.load(out))

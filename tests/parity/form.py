@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,10 @@ class Form:
     def model(self, vector: Vector) -> Separator:
         config = self.defaults | vector.config
         return importers.convert(vector.weights, vector.metadata["format"], config)
+
+    def settings_file(self, vector: Vector, folder: Path) -> Path:
+        """What `rtsep import` is given as --config: the file that comes with the vector."""
+        return vector.path.with_suffix(".json")
 
     def comparable(self, vector: Vector, model: Separator) -> slice:
         """The samples of the output that a stream can equal; the reason for leaving others out."""
