@@ -113,11 +113,10 @@ class MovingMean(StreamingLayer):
     def __init__(self, channels: int, span: float) -> None:
         super().__init__()
         self.inputs = self.outputs = (channels,)
-        age = torch.arange(_PIECE)[:, None] - torch.arange(_PIECE)
-        weights = torch.where(age >= 0, torch.exp(-age / span), torch.zeros(()))
-        past = torch.exp(-(torch.arange(_PIECE) + 1) / span)
-        self.register_buffer("weights", weights.to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("past", past.to(torch.get_default_dtype()), persistent=False)
+        # No buffers: in float64 the powers must be exact, even if the layer was float32 before.
+        frames = torch.arange(_PIECE, dtype=torch.float64)
+        self._past = torch.exp(-(frames + 1) / span)
+        self._weights = torch.exp(-(frames[:, None] - frames) / span).tril()
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
         state = {"sum": self.zeros(batch, *self.inputs), "weight": self.zeros(batch, 1)}
@@ -131,7 +130,7 @@ class MovingMean(StreamingLayer):
         sums, weights, means = state["sum"], state["weight"], []
         for start in range(0, frames, _PIECE):
             n = min(_PIECE, frames - start)
-            triangle, past = self.weights[:n, :n], self.past[:n, None]
+            triangle, past = self._weights[:n, :n].to(x), self._past[:n, None].to(x)
             total = triangle @ x[:, start : start + n] + past * sums[:, None]
             weight = triangle @ heard[:, start : start + n] + past * weights[:, None]
             sums, weights = total[:, -1], weight[:, -1]

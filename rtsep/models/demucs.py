@@ -11,9 +11,11 @@ from torch import nn
 from rtsep.errors import WrongCall
 from rtsep.layers import LSTM, Conv, ConvTranspose, Levelled, MixtureConsistency, doubled, halved
 from rtsep.models.base import Separator
+from rtsep.models.spectral import CONSISTENCIES, at_least, one_of
 from rtsep.streaming import Pointwise, Serial, Skip, StreamingLayer
 
-CONSISTENCIES = ("none", "equal", "remainder")
+# How often the rate is doubled.
+ROUNDS = {1: 0, 2: 1, 4: 2}
 
 
 class Demucs(Separator):
@@ -26,12 +28,10 @@ class Demucs(Separator):
     `synthesis - stride` of its own frames, and what resampling adds.
 
     Args:
-        hidden, growth, max_hidden: channels of the first level, the factor from one level to the
-            next, and the most there are.
-        depth, kernel, stride: levels, and the window and hop of their convolutions: one for all, or
-            one per level.
-        synthesis: the window of the transposed convolutions; None is `kernel`, as published. A
-            shorter one hears as much and is less late: both windows end at the same sample.
+        hidden: channels of each level, outermost first.
+        kernel, stride: window and hop of the convolutions: one for all levels, or one each.
+        synthesis: window of the transposed convolutions; None is `kernel`, as published. A shorter
+            one hears as much and is less late: both windows end at the same sample.
         resample: 1, 2 or 4: how many times the rate the network runs at.
         layers: of the LSTM.
         gated: whether the products are gated (GLU) or rectified.
@@ -45,21 +45,18 @@ class Demucs(Separator):
     arch = "demucs"
     configurations: ClassVar[dict[str, dict]] = {
         "low-latency": {},
-        # Public checkpoints of the paper's authors: 16 ms hops, 41 ms of look-ahead.
+        # The authors' causal checkpoints: 16 ms hops, 37 ms late.
         **{
-            name: dict(
-                hidden=hidden,
-                depth=5,
+            f"dns{hidden}": dict(
+                hidden=[hidden * 2**level for level in range(5)],
                 kernel=8,
                 stride=4,
                 synthesis=None,
                 resample=4,
                 adaptation=10.0,
                 floor=1e-3,
-                consistency="none",
-                stems=("voice",),
             )
-            for name, hidden in (("dns48", 48), ("dns64", 64))
+            for hidden in (48, 64)
         },
     }
 
@@ -71,10 +68,7 @@ class Demucs(Separator):
         stems: tuple[str, ...] = ("voice", "background"),
         primary: str | None = None,
         remainder: str | None = None,
-        hidden: int = 192,
-        growth: float = 2.0,
-        max_hidden: int = 256,
-        depth: int = 2,
+        hidden: Sequence[int] = (192, 256),
         kernel: int | Sequence[int] = (512, 4),
         stride: int | Sequence[int] = (64, 2),
         synthesis: int | Sequence[int] | None = (192, 2),
@@ -95,27 +89,37 @@ class Demucs(Separator):
             remainder=remainder,
             params=params,
         )
-        kernels, strides = _each("kernel", kernel, depth), _each("stride", stride, depth)
-        windows = kernels if synthesis is None else _each("synthesis", synthesis, depth)
-        _check(kernels, strides, windows, hidden, growth, layers, resample, adaptation, consistency)
+        one_of(consistency=(consistency, CONSISTENCIES), resample=(resample, ROUNDS))
+        at_least(1, layers=layers, **{f"hidden {width}": width for width in hidden})
+        at_least(0, adaptation=adaptation, floor=floor)
+        depth = len(hidden)
+        windows = tuple(
+            each(name, value, depth)
+            for name, value in (
+                ("kernel", kernel),
+                ("synthesis", kernel if synthesis is None else synthesis),
+                ("stride", stride),
+            )
+        )
+        for sizes in zip(*windows, strict=True):
+            if not sizes[0] >= sizes[1] >= sizes[2] >= 1:
+                raise WrongCall("kernel {}, synthesis {}, stride {}: not falling".format(*sizes))
         estimated = len(self.stems) - (consistency == "remainder")
         if not estimated:
             raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
 
-        widths = [channels]
-        for level in range(depth):
-            widths.append(min(int(hidden * growth**level), max_hidden))
+        widths = [channels, *hidden]
         network: StreamingLayer = LSTM(widths[-1], widths[-1], layers)
         for level in reversed(range(depth)):
             given = widths[level] if level else estimated * channels
             network = _level(
                 network,
                 (widths[level], widths[level + 1], given),
-                (kernels[level], windows[level], strides[level]),
+                tuple(sizes[level] for sizes in windows),
                 gated,
                 last=level == 0,
             )
-        for _ in range({1: 0, 2: 1, 4: 2}[resample]):
+        for _ in range(ROUNDS[resample]):
             network = Serial(doubled(channels), network, halved(estimated * channels))
         shape = (estimated, channels)
         flat = (estimated * channels,)
@@ -161,35 +165,9 @@ def _level(
     return Serial(*layers) if last else Serial(*layers, Pointwise(nn.ReLU(), (outputs,)))
 
 
-def _each(name: str, value: int | Sequence[int], depth: int) -> tuple[int, ...]:
-    """One per level."""
+def each(name: str, value: int | Sequence[int], depth: int) -> tuple[int, ...]:
+    """One for each of so many levels."""
     values = (value,) * depth if isinstance(value, int) else tuple(value)
-    if len(values) != depth or depth < 1:
-        raise WrongCall(f"{name} {values}: one for all or one for each of the {depth} levels")
+    if len(values) != depth or not depth:
+        raise WrongCall(f"{name} {values}: one for all levels, or one for each of the {depth}")
     return values
-
-
-def _check(
-    kernels: tuple[int, ...],
-    strides: tuple[int, ...],
-    windows: tuple[int, ...],
-    hidden: int,
-    growth: float,
-    layers: int,
-    resample: int,
-    adaptation: float,
-    consistency: str,
-) -> None:
-    if not all(
-        1 <= stride <= window <= kernel
-        for stride, window, kernel in zip(strides, windows, kernels, strict=True)
-    ):
-        raise WrongCall(f"stride {strides}, synthesis {windows}, kernel {kernels}: not rising")
-    if hidden < 1 or growth < 1 or layers < 1:
-        raise WrongCall(f"hidden {hidden}, growth {growth:g}, layers {layers}: at least 1 each")
-    if resample not in (1, 2, 4):
-        raise WrongCall(f"resample {resample}: 1, 2 or 4 times the rate")
-    if adaptation < 0:
-        raise WrongCall(f"adaptation {adaptation:g}: in seconds, at least 0")
-    if consistency not in CONSISTENCIES:
-        raise WrongCall(f"consistency {consistency!r}: it is one of {', '.join(CONSISTENCIES)}")

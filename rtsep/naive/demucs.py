@@ -19,7 +19,7 @@ def separate(model: Demucs, mixture: Tensor) -> Tensor:
     Filled up with zeros at the end until every window that touches the signal is full.
     """
     p = model.params
-    depth, samples = p["depth"], mixture.shape[-1]
+    depth, samples = len(p["hidden"]), mixture.shape[-1]
     kernels, strides, synthesis = (
         [value] * depth if isinstance(value, int) else list(value)
         for value in (p["kernel"], p["stride"], p["synthesis"] or p["kernel"])

@@ -16,7 +16,7 @@ BLOCK, SPAN, FLOOR = 4, 3.0, 0.1
 
 @pytest.fixture(autouse=True)
 def tables_in_float64():
-    """The mean's powers keep the type they were made in; the twins' are exact."""
+    """Parameters are drawn in float64, which the plain loop computes in."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield
