@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from parity import convtasnet, openunmix
+from parity import convtasnet, openunmix, unet
 from parity.form import Form
 
 FORMS: dict[str, Form] = {
     **convtasnet.FORMS,
     **openunmix.FORMS,
+    **unet.FORMS,
 }
