@@ -57,16 +57,19 @@ def checkpoint(
     path = home / f"{arch}.{named}.{key[:16]}.safetensors"
     if path.is_file():
         return path
-    progress(f"drawing random weights for {arch}")
     import torch
 
     from rtsep.checkpoints import save
 
-    config = next(iter(configurations(arch)), None) if config is None else config
+    known = configurations(arch)
+    if config is not None and config not in known:
+        raise WrongCall(f"{arch} has no configuration {config!r}; there is {', '.join(known)}")
+    config = next(iter(known), None) if config is None else config
+    progress(f"drawing random weights for {arch}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = create(arch, config)
-    name = f"{arch} {config} (random weights)" if config else f"{arch} (random weights)"
+    name = " ".join(filter(None, (arch, config, "(random weights)")))
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
