@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from rtsep.errors import Failure
 from rtsep.live import realtime
 from rtsep.live.delivery import Delivery, observed
 from rtsep.live.device_stream import Plan, open_stream
-from rtsep.live.gate import Gate
+from rtsep.live.devices import abandon, quiet, reason
+from rtsep.live.gate import LOGGED, Gate
 from rtsep.live.layout import FINISH, LATENCY, PATIENCE, Block
 
 PRIORITY = 70
@@ -40,6 +42,7 @@ class DeviceClock:
         self.error: Exception | None = None
         self._source = None if plan.input is not None else source
         self._sink = None if plan.output is not None else sink
+        self._stream = None
         self._over = threading.Event()
         self._stopped = threading.Event()  # nobody needs feeding any more
         self._files: list[threading.Thread] = []
@@ -53,15 +56,8 @@ class DeviceClock:
             feed=_RING if self._source is not None else 0,
             heard=_RING if self._sink is not None else 0,
         )
-        before = _threads()
-        self._stream, self.direct = open_stream(plan, self._gate, self._over.set)
-        try:
-            self._stream.start()
-        except Exception as error:
-            self.close()
-            raise Failure(f"{plan} at {plan.rate} Hz does not start: {error}") from None
-        self._told = self._stream.latency
-        self.hurried = realtime.hurry_threads(_threads() - before, PRIORITY)
+        # A host's own block size costs no buffering; should that be the wanted one, it stays.
+        self._open(replace(plan, block=0))
 
     @property
     def samples(self) -> int:
@@ -75,22 +71,12 @@ class DeviceClock:
 
     def observe(self) -> Delivery:
         """Waits until it is clear how the host delivers. Raises `Failure` where it never calls."""
-        rate = self.plan.rate
-        time.sleep(_SETTLING)
-        first, began = self._gate.calls, time.monotonic()
-        while True:
-            time.sleep(0.02)
-            times, frames = (part[-max(self._gate.calls - first, 1) :] for part in self._gate.log())
-            waited = time.monotonic() - began
-            if len(times) > 1 and waited >= _OBSERVED:
-                delivery = observed(times, frames, rate)
-                if int(frames.sum()) >= _DELIVERIES * delivery.most or waited >= _SILENT:
-                    return delivery
-            if waited >= _SILENT and len(times) <= 1:
-                raise Failure(
-                    f"{self.plan} was opened at {rate} Hz and never asks for sound: choose "
-                    "another with --input, --output or --host-api"
-                )
+        delivery = self._observed()
+        if self.plan.block not in (0, delivery.unit):
+            self._close_stream()
+            self._open(self.plan)
+            delivery = self._observed()
+        return delivery
 
     def latency(self) -> tuple[int, int] | None:
         """What the host says of its own latency, (in, out) in samples; None: nothing sensible."""
@@ -160,13 +146,47 @@ class DeviceClock:
         """The devices are free again, and nothing looks at the block any more."""
         self._stopped.set()
         self._gate.shut()
-        stream, self._stream = getattr(self, "_stream", None), None
-        if stream is not None:
-            _close(stream)
+        self._close_stream()
         self._over.set()
         for thread in self._files:
             if thread.ident is not None:
                 thread.join()
+
+    def _open(self, plan: Plan) -> None:
+        self._over.clear()
+        before = _threads()
+        self._stream, self.direct = open_stream(plan, self._gate, self._over.set)
+        try:
+            with quiet():
+                self._stream.start()
+        except Exception as error:
+            self.close()
+            raise Failure(f"{plan} at {plan.rate} Hz does not start: {reason(error)}") from None
+        self._told = self._stream.latency
+        realtime.hurry_threads(_threads() - before, PRIORITY)
+
+    def _close_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None and not _closed(stream):
+            abandon()
+
+    def _observed(self) -> Delivery:
+        time.sleep(_SETTLING)
+        first, began = self._gate.calls, time.monotonic()
+        while True:
+            time.sleep(0.02)
+            new = min(self._gate.calls - first, LOGGED - 1)
+            times, frames = (part[len(part) - new :] for part in self._gate.log())
+            waited = time.monotonic() - began
+            if waited >= _OBSERVED and len(times) > 1:
+                delivery = observed(times, frames, self.plan.rate)
+                if int(frames.sum()) >= _DELIVERIES * delivery.most or waited >= _SILENT:
+                    return delivery
+            elif waited >= _SILENT:
+                raise Failure(
+                    f"{self.plan} was opened at {self.plan.rate} Hz and never asks for sound: "
+                    "choose another with --input, --output or --host-api"
+                )
 
     def _end(self) -> None:
         """After the last call: what the files still lack."""
@@ -195,6 +215,7 @@ class DeviceClock:
         self._seen, self._checked = calls, now
         if self._silence < _SILENT:
             return False
+        abandon()
         self.ended = self._words(f"stopped {_SILENT:g} s ago")
         return True
 
@@ -233,11 +254,20 @@ class DeviceClock:
             self.stop()
 
 
-def _close(stream) -> None:
+def _closed(stream) -> bool:
     """A host whose server is gone may never answer: it is given a second."""
-    closing = threading.Thread(target=stream.close, daemon=True)
+
+    def close() -> None:
+        try:
+            with quiet():
+                stream.close()
+        except Exception:
+            pass  # what is gone needs no closing
+
+    closing = threading.Thread(target=close, daemon=True)
     closing.start()
     closing.join(1)
+    return not closing.is_alive()
 
 
 def _threads() -> set[int]:

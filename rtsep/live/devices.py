@@ -6,6 +6,7 @@ without any device, everything that works on files works all the same.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -164,6 +165,11 @@ def reason(error: Exception) -> str:
         return text.rpartition(": ")[2].lower()
     detail = error.args[2][2] if len(error.args) > 2 and error.args[2] else ""
     return f"{text} ({detail})" if detail else text
+
+
+def abandon() -> None:
+    """PortAudio is not shut down when the process ends: with its server gone, that would abort."""
+    atexit.unregister(library()._exit_handler)
 
 
 @contextmanager

@@ -1,0 +1,205 @@
+"""A JACK server with the dummy driver, and clients on it that are the sound card of a test.
+
+The card's process callback is compiled: whatever Python does in the test, the sound goes on. It is
+one client (a duplex card), or a microphone and a loudspeaker as two.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pytest
+from llvmlite import binding
+from numba import carray, cfunc, types
+
+from rtsep.live.native import pointer_to
+
+WHY_NOT = None
+try:
+    import jack
+
+    if shutil.which("jackd") is None:
+        WHY_NOT = "no JACK server (apt install jackd2)"
+except ImportError:
+    WHY_NOT = "no JACK-Client (pip install JACK-Client)"
+except OSError:
+    WHY_NOT = "no JACK library (apt install jackd2)"
+if WHY_NOT is None:
+    for silenced in (jack.set_error_function, jack.set_info_function):
+        silenced(lambda text: None)
+    try:
+        import sounddevice  # noqa: F401
+    except OSError:
+        WHY_NOT = "no PortAudio (apt install libportaudio2)"
+
+needs_jack = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+
+# Slots of a client's memory, int64: counts, positions in frames, ports from PORTS on.
+_SOURCES, _SINKS, _PLAY, _AT, _LENGTH, _HEARD, _KEPT, _CAPACITY, _GO, _BEGAN, _CLIENT = range(11)
+_PORTS = 16
+_FLOATS = 64  # of 8 bytes: the sound to play, then what was heard
+_WORDS = 1 << 40
+
+
+def _compiled():
+    binding.load_library_permanently(jack._libname)
+    buffer = types.ExternalFunction(
+        "jack_port_get_buffer", types.voidptr(types.voidptr, types.uint32)
+    )
+
+    frame_time = types.ExternalFunction("jack_last_frame_time", types.uint32(types.voidptr))
+
+    @cfunc(types.int32(types.uint32, types.voidptr))
+    def process(frames, user):
+        h = carray(user, (_WORDS,), np.int64)
+        f32 = carray(user, (_WORDS,), np.float32)
+        n, sources, sinks = np.int64(frames), h[_SOURCES], h[_SINKS]
+        playing = h[_GO] != 0
+        if playing and h[_AT] == 0:
+            h[_BEGAN] = frame_time(pointer_to(h[_CLIENT]))
+        for k in range(sources):
+            out = carray(buffer(pointer_to(h[_PORTS + k]), frames), (n,), np.float32)
+            for i in range(n):
+                t = h[_AT] + i
+                inside = playing and t < h[_LENGTH]
+                out[i] = f32[h[_PLAY] + t * sources + k] if inside else np.float32(0)
+        for k in range(sinks):
+            x = carray(buffer(pointer_to(h[_PORTS + sources + k]), frames), (n,), np.float32)
+            for i in range(n):
+                t = h[_KEPT] + i
+                if playing and t < h[_CAPACITY]:
+                    f32[h[_HEARD] + t * sinks + k] = x[i]
+        if playing:
+            h[_AT] += n
+            h[_KEPT] += n
+        return 0
+
+    return process
+
+
+class Server:
+    """`jackd` with its dummy driver, in a server of its own; use as a context manager."""
+
+    def __init__(self, period: int, rate: int = 48000):
+        self.name, self.period, self.rate = f"rtsep-{os.getpid()}-{period}", period, rate
+
+    def __enter__(self) -> Server:
+        self._environment = pytest.MonkeyPatch()
+        self._environment.setenv("JACK_DEFAULT_SERVER", self.name)
+        self._environment.setenv("JACK_NO_START_SERVER", "1")
+        driver = ["-d", "dummy", "-r", str(self.rate), "-p", str(self.period)]
+        for real_time in ("-R", "-r"):
+            self.process = subprocess.Popen(
+                ["jackd", "-n", self.name, real_time, *driver],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            if self._answers():
+                return self
+            self.close()
+        raise RuntimeError("jackd does not start")
+
+    def _answers(self) -> bool:
+        until = time.monotonic() + 5
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                jack.Client("probe", no_start_server=True, servername=self.name).close()
+                return True
+            except jack.JackOpenError:
+                time.sleep(0.05)
+        return False
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def __exit__(self, *_) -> None:
+        self.close()
+        self._environment.undo()
+
+
+class Card:
+    """A client: what it plays goes into the run (its microphone), what it hears comes from there.
+
+    `sound` (samples, channels) is played once from `go` on; `heard` is (samples, sinks) from the
+    same cycle on. `sinks`: channels of its loudspeaker.
+    """
+
+    def __init__(self, server: Server, name: str, sound=None, sinks: int = 0, seconds: float = 30):
+        sound = np.zeros((0, 0), np.float32) if sound is None else sound
+        samples, sources = sound.shape
+        capacity = int(seconds * server.rate)
+        floats = 2 * _FLOATS
+        self._memory = np.zeros(_FLOATS + (samples * sources + capacity * sinks) // 2 + 1, np.int64)
+        self._f32 = self._memory.view(np.float32)
+        self._f32[floats : floats + sound.size] = np.ascontiguousarray(sound, np.float32).ravel()
+        self._heard = floats + sound.size
+        h = self._memory
+        h[[_SOURCES, _SINKS, _PLAY, _LENGTH]] = sources, sinks, floats, samples
+        h[[_HEARD, _CAPACITY]] = self._heard, capacity
+        self.client = jack.Client(name, no_start_server=True, servername=server.name)
+        ports = [self.client.outports.register(f"out{k}") for k in range(sources)]
+        ports += [self.client.inports.register(f"in{k}") for k in range(sinks)]
+        ffi, library = jack._ffi, jack._lib
+        h[_PORTS : _PORTS + len(ports)] = [_pointer(p).value for p in ports]
+        h[_CLIENT] = _pointer(self.client).value
+        self._process = _compiled()
+        library.jack_set_process_callback(
+            self.client._ptr,
+            ffi.cast("JackProcessCallback", self._process.address),
+            ffi.cast("void *", h.ctypes.data),
+        )
+        # As a card's driver: what it plays was captured a period ago, what it hears sounds in one.
+        # PortAudio takes the period off again, so that its latencies count from the server's time.
+        for port in ports:
+            ctypes.CDLL(jack._libname).jack_port_set_latency(_pointer(port), server.period)
+        self.client.activate()
+
+    @property
+    def heard(self) -> np.ndarray:
+        """(samples, sinks) since `go`."""
+        h = self._memory
+        n, sinks = int(min(h[_KEPT], h[_CAPACITY])), int(h[_SINKS])
+        return self._f32[self._heard : self._heard + n * sinks].reshape(n, sinks).copy()
+
+    @property
+    def played(self) -> int:
+        """Frames since `go`."""
+        return int(self._memory[_AT])
+
+    @property
+    def began(self) -> int:
+        """The server's frame time at which `go` took effect."""
+        return int(self._memory[_BEGAN])
+
+    def go(self) -> None:
+        self._memory[_GO] = 1
+
+    def close(self) -> None:
+        self.client.deactivate()
+        self.client.close()
+
+
+def _pointer(thing) -> ctypes.c_void_p:
+    """Of a client or a port of JACK-Client's."""
+    return ctypes.c_void_p(int(jack._ffi.cast("intptr_t", thing._ptr)))
+
+
+@contextmanager
+def card(period: int, sound, sinks: int = 1, rate: int = 48000, name: str = "card"):
+    """(server, card) while it lasts."""
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(period, rate))
+        client = Card(server, name, sound, sinks)
+        stack.callback(client.close)
+        yield server, client
