@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -98,6 +98,19 @@ def command(
         str,
         typer.Option(help="What is heard when a step is late.", metavar="dry|silence"),
     ] = "dry",
+    input_gain: Annotated[
+        str, typer.Option(help="A gain on what comes in, before everything else.", metavar="DB")
+    ] = "0dB",
+    limit: Annotated[
+        str,
+        typer.Option(
+            help="The limiter's ceiling: what stays below it passes bit for bit.", metavar="DB|off"
+        ),
+    ] = "0dB",
+    idle: Annotated[
+        float,
+        typer.Option(help="Rest after so many seconds of silence, 0 for never.", metavar="S"),
+    ] = 0.0,
     strict: Annotated[
         bool, typer.Option(help="End with exit code 1 if there was any miss.")
     ] = False,
@@ -111,9 +124,13 @@ def command(
     _one_of("--on-miss", on_miss, ("dry", "silence"))
     if block is not None and not 1 <= block <= 16384:
         raise WrongCall(f"--block {block}: between 1 and 16384 samples")
+    if not 0 <= idle < math.inf:
+        raise WrongCall(f"--idle {idle:g}: 0 or more seconds")
     gains = dict(_gain(text) for text in gain or [])
 
     from rtsep import untrained
+    from rtsep.cli.run_text import end, heading, table
+    from rtsep.cli.run_watch import Ending, watch
     from rtsep.live.ends import Ends, is_file
     from rtsep.live.opening import open_session
     from rtsep.live.options import Options
@@ -144,25 +161,34 @@ def command(
         mute=tuple(mute or ()),
         routes=parse_routes(route or []),
         on_miss=on_miss,
+        ceiling=_ceiling(limit),
+        input_gain=_level("--input-gain", input_gain),
+        idle=idle,
         record=record,
         overwrite=overwrite,
         factory=factory,
     )
-    session = open_session(ends, options, progress, say)
+    with Ending() as ending, open_session(ends, options, progress, say) as session:
+        from rtsep.live.session import seconds_since_process_start
 
-    from rtsep.live.session import seconds_since_process_start
-
-    with session:
-        say(_heading(session, clock))
-        say(_table(session.latency))
+        say(heading(session, clock))
+        say(table(session.latency))
         session.start()
         begun = seconds_since_process_start()
         say(f"worker: {session.granted}")
-        interrupted = _watch(session, show=not as_json)
-        summary = session.finish() | {"interrupted": interrupted, "start_s": begun}
+        for text in session.warnings:
+            say(text)
+        notices = watch(session, ending, show=not as_json)
+        summary = session.finish()
+        summary |= {
+            "interrupted": ending.asked is not None,
+            "ended_by": ending.asked,
+            "start_s": begun,
+            "notices": notices,
+        }
     if output is not None and is_file(output):
         summary["files"] = [*summary["files"], output]
-    print(json.dumps(summary, indent=2)) if as_json else print(_end(summary))
+    print(json.dumps(summary, indent=2)) if as_json else print(end(summary))
     for error in summary["errors"]:
         print(f"rtsep: {error}", file=sys.stderr)
     missed = strict and summary["misses"]["total"]
@@ -180,113 +206,31 @@ def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
 
 def _gain(text: str) -> tuple[str, float]:
     """(stem, factor) from STEM=DB."""
-    from rtsep.audio.levels import parse
     from rtsep.errors import WrongCall
 
     name, equals, value = text.partition("=")
     if not equals:
         raise WrongCall(f"--gain {text}: STEM=GAIN, as voice=-6dB")
-    return name.strip(), parse(value)
+    return name.strip(), _level("--gain", value)
 
 
-def _heading(session, clock: str) -> str:
-    from rtsep.audio.levels import describe
+def _level(option: str, text: str) -> float:
+    from rtsep.audio.levels import parse
+    from rtsep.errors import WrongCall
 
-    info = session.info
-    heard = []
-    for name, (gain, mute, solo) in session.gains.items():
-        if mute or (not solo and any(s for _, _, s in session.gains.values())):
-            heard.append(f"{name} off")
-        else:
-            heard.append(f"{name} {describe(gain)}{' solo' if solo else ''}")
-    o = session.options
-    primary = " (nothing asked for: the primary stem)" if o.asks_for_nothing else ""
-    routes = [
-        f"{name} on {','.join(str(k + 1) for k in channels)}" for name, channels in o.routes.items()
-    ]
-    if routes:
-        primary = f"; outputs: {', '.join(routes)}"
-    device = session.device
-    if device is not None:
-        clock = f"{clock} clock of {device.plan}"
-        if session.latency.delivery > session.latency.block:
-            clock += f", which hands over {session.latency.delivery} at once"
-    else:
-        clock = f"{clock} simulated clock"
-    return (
-        f"{info['model']} on {info['engine']}, chunks of {info['chunk']} samples at "
-        f"{info['model_rate']} Hz; {session.rate} Hz, {session.channels} channels, blocks of "
-        f"{session.latency.block}, {clock}\nheard: {', '.join(heard)}{primary}"
-    )
-
-
-def _table(latency) -> str:
-    lines = ["latency         samples        ms"]
-    for name, value in latency.parts().items():
-        if name == "internal":
-            lines.append("-" * len(lines[0]))
-        number = f"{int(value)}" if value == int(value) else f"{float(value):.2f}"
-        ms = f"{latency.milliseconds(value):.2f}"
-        if name.startswith("device") and not latency.told:
-            number = ms = "not told"
-        lines.append(f"{name.replace('_', ' '):12s} {number:>10s} {ms:>9s}")
-    deadline = f"{latency.deadline} samples, {latency.milliseconds(latency.deadline):.2f} ms"
-    return "\n".join([*lines, f"the worker's deadline: {deadline}"])
-
-
-def _watch(session, show: bool) -> bool:
-    """Shows the status line until the run is over; whether Ctrl-C ended it."""
-    terminal = show and sys.stdout.isatty()
-    told = False
-    interrupted = False
     try:
-        while not session.join(0.2):
-            if terminal:
-                width = os.get_terminal_size().columns - 1
-                print(f"\r\x1b[K{_line(session)[:width]}", end="", flush=True)
-            if session.worker_died and not told:
-                told = True
-                if show:
-                    words = f"{session.process.last_words}: the sound goes on dry"
-                    print(f"\r\x1b[K{words}" if terminal else words, flush=True)
-    except KeyboardInterrupt:
-        interrupted = True
-    if show:
-        print(f"\r\x1b[K{_line(session)}" if terminal else _line(session))
-    return interrupted
+        return parse(text)
+    except WrongCall as wrong:
+        raise WrongCall(f"{option}: {wrong}") from None
 
 
-def _line(session) -> str:
-    """The status line."""
-    status = session.status
-    steps = status.steps()
-    deadline = session.latency.milliseconds(session.latency.deadline)
-    weights = "random weights  " if session.untrained else ""
-    levels = "  ".join(
-        f"{name} {level:.0f} dB" for name, level in zip(session.stems, status.levels(), strict=True)
-    )
-    return (
-        f"{session.clock.samples / session.rate:7.1f} s  {weights}step p50 {steps['p50']:.2f} p99 "
-        f"{steps['p99']:.2f} of {deadline:.2f} ms  misses {sum(status.misses().values())}  {levels}"
-    )
+def _ceiling(text: str) -> float | None:
+    """Of the limiter; None: off."""
+    from rtsep.errors import WrongCall
 
-
-def _end(summary: dict) -> str:
-    steps, misses = summary["step_ms"], summary["misses"]
-    causes = ", ".join(f"{cause} {n}" for cause, n in misses["causes"].items())
-    lines = [
-        f"{summary['seconds']:.2f} s of sound, real-time factor {summary['rtf']:.3f}"
-        + (", ended by Ctrl-C" if summary["interrupted"] else ""),
-        f"steps: p50 {steps['p50']:.3f}, p99 {steps['p99']:.3f}, p99.9 {steps['p999']:.3f}, "
-        f"max {steps['max']:.3f} ms",
-        f"misses: {misses['total']}" + (f" ({causes})" if causes else ""),
-    ]
-    if summary["clock_stalls"]:
-        held_up = "the file was late" if summary["device"] else "the simulated clock was held up"
-        lines.append(f"{held_up} {summary['clock_stalls']} times")
-    lines += summary["advice"]
-    if summary["bad_input"]:
-        lines.append(f"{summary['bad_input']} samples at the input were no numbers: silenced")
-    if summary["resets"]:
-        lines.append(f"the network's output was no number {summary['resets']} times: reset")
-    return "\n".join(lines + [f"wrote {file}" for file in summary["files"]])
+    if text.strip().lower() == "off":
+        return None
+    ceiling = _level("--limit", text)
+    if not 0 < ceiling <= 1:
+        raise WrongCall(f"--limit {text}: at most 0dB, full scale, or off")
+    return ceiling

@@ -17,11 +17,11 @@ class Options:
     `blocks`: one size, or a series of sizes that the simulated clock repeats; None: the host's own,
     or the usual one on the simulated clock. `gains` are factors by stem, `routes` the output
     channels (from 0) by stem or "mix"; without any gain, solo, mute or route the model's primary
-    stem is soloed. `ceiling` is the
-    limiter's (full scale is 1; None: there is none), `input_gain` a factor before everything else.
-    Over the first `fade_up` seconds the output rises. After `idle` seconds of silence the worker
-    rests until there is sound again (0: never). `factory` ("module:function", called with
-    `channels` and `chunk`) makes the engine in place of `model`.
+    stem is soloed. `ceiling` is the limiter's (full scale is 1; None: there is none), `input_gain`
+    a factor before everything else. Over the first `fade_up` seconds the output rises (None: one
+    where a device is played to). After `idle` seconds of silence the worker rests until there is
+    sound again (0: never). `factory` ("module:function", called with `channels` and `chunk`) makes
+    the engine in place of `model`.
     """
 
     model: str = "convtasnet"
@@ -37,7 +37,7 @@ class Options:
     on_miss: str = "dry"
     ceiling: float | None = 1.0
     input_gain: float = 1.0
-    fade_up: float = 0.0
+    fade_up: float | None = None
     idle: float = 0.0
     limit: int | None = None
     record: str | Path | None = None

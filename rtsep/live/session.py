@@ -17,6 +17,7 @@ from rtsep.live import layout
 from rtsep.live.clock import SimulatedClock
 from rtsep.live.delivery import Delivery
 from rtsep.live.device_clock import DeviceClock
+from rtsep.live.feedback import howls
 from rtsep.live.latency import Latency, check_queue, default_queue
 from rtsep.live.layout import Block
 from rtsep.live.options import DEFAULT_BLOCK, Options
@@ -171,6 +172,21 @@ class Session:
             )
         return advice
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know before it begins."""
+        ends = (self.device.plan.input, self.device.plan.output) if self.device else (None, None)
+        if None in ends:
+            return []
+        warning = howls(ends[0].name, ends[1].name, self.device.plan.host_api)
+        return [warning] if warning is not None else []
+
+    def _fade_up(self) -> float:
+        """In seconds: nobody's ears are surprised."""
+        if self.options.fade_up is not None:
+            return self.options.fade_up
+        return 1.0 if self.device is not None and self.device.plan.output is not None else 0.0
+
     def _heard(self) -> dict[str, tuple[float, bool, bool]]:
         """(gain, mute, solo) of each stem."""
         o = self.options
@@ -216,7 +232,7 @@ class Session:
             inputs=self.wiring.inputs,
             outputs=self.wiring.outputs,
             on_miss=ON_MISS[o.on_miss],
-            fade_up=round(o.fade_up * self.rate),
+            fade_up=round(self._fade_up() * self.rate),
             seconds=_RECORDED if o.record else _HELD,
         )
         self._wakeup = Wakeup(block, create=True)
@@ -274,6 +290,7 @@ class Session:
             **status.counts(),
             "device": None if self.device is None else self.device.as_json(),
             "advice": self.advice(),
+            "warnings": self.warnings,
             "granted": self.granted,
             "files": self.recorder.files if self.recorder is not None else [],
             "recording_lost": self.recorder.lost if self.recorder is not None else 0,

@@ -1,0 +1,86 @@
+"""`rtsep run` while it runs: its status line, what happens meanwhile, and how it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from rtsep.cli.run_text import line
+
+_WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "its terminal's end"}
+_WORDS["SIGBREAK"] = _WORDS["SIGHUP"]  # as Windows has it
+
+
+class Ending:
+    """As a context manager: Ctrl-C, SIGTERM and a closed terminal end the run, cleanly.
+
+    `asked` is how, once that has happened. Before `gently`, and for whoever asks again, it is
+    `KeyboardInterrupt`, raised at once.
+    """
+
+    def __init__(self):
+        self.asked: str | None = None
+        self._gentle = False
+        self._before: dict = {}
+
+    def __enter__(self) -> Ending:
+        for name in _WORDS:
+            number = getattr(signal, name, None)
+            # What is ignored was meant to be: `nohup` does that.
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def gently(self) -> None:
+        """From now on the one who watches ends the run when `asked` to."""
+        self._gentle = True
+
+    def terminal_gone(self) -> None:
+        """Nobody reads what is printed any more."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        self.asked = self.asked or _WORDS["SIGHUP"]
+
+    def _ask(self, number: int, frame) -> None:
+        name = signal.Signals(number).name
+        again = self.asked is not None
+        self.asked = self.asked or _WORDS[name]
+        if name in ("SIGHUP", "SIGBREAK"):
+            self.terminal_gone()
+        if again or not self._gentle:
+            raise KeyboardInterrupt
+
+
+def watch(session, ending: Ending, show: bool) -> list[str]:
+    """Until the run is over or is asked to end: what happened. `show`: it is told at once, and the
+    status line on a terminal."""
+    from rtsep.live.notices import Notices
+
+    terminal = show and sys.stdout.isatty()
+    clear = "\r\x1b[K" if terminal else ""
+    notices, told = Notices(session), []
+    ending.gently()
+    over = False
+    while not over and ending.asked is None:
+        over = session.join(0.2)
+        fresh = notices.new()
+        told += fresh
+        try:
+            if show:
+                for text in fresh:
+                    print(f"{clear}{text}", flush=True)
+            if show and (over or ending.asked):
+                print(f"{clear}{line(session)}", flush=True)
+            elif terminal:
+                width = os.get_terminal_size().columns - 1
+                print(f"{clear}{line(session)[:width]}", end="", flush=True)
+        except OSError:
+            ending.terminal_gone()
+    return told

@@ -1,0 +1,54 @@
+"""What a user should be told while a run goes on, each once."""
+
+from __future__ import annotations
+
+import sys
+
+from rtsep.live import layout
+from rtsep.live.ring import written
+
+SILENT = 5.0  # s of zeros from a device: nobody can be that quiet
+_PERMISSION = {
+    "darwin": "System Settings, Privacy & Security, Microphone",
+    "win32": "Settings, Privacy & security, Microphone",
+}
+
+
+class Notices:
+    """`new()` gives what happened since it was last called, a line each."""
+
+    def __init__(self, session):
+        self._session = session
+        self._told: set[str] = set()
+
+    def new(self) -> list[str]:
+        """Nothing new: an empty list."""
+        fresh = [(kind, text) for kind, text in self._now() if kind not in self._told]
+        self._told.update(kind for kind, _ in fresh)
+        return [text for _, text in fresh]
+
+    def _now(self):
+        session = self._session
+        h = session.block.i64
+        if session.worker_died:
+            yield "worker", f"{session.process.last_words}: the sound goes on dry"
+        recorder = session.recorder
+        if recorder is not None and recorder.error:
+            yield "recording", f"{recorder.error}; the run goes on"
+        if recorder is not None and recorder.lost:
+            yield "lost", "the disk is too slow for the recording: some of it is lost, and silent"
+        if h[layout.CLIPPED_IN]:
+            yield "clips", "the input clips: turn it down at its source (--input-gain comes after)"
+        silence = written(h, layout.CAPTURE) - h[layout.LAST_SOUND]
+        if self._microphone() and silence >= SILENT * session.rate:
+            yield "silence", self._muted()
+
+    def _microphone(self):
+        device = self._session.device
+        return device is not None and device.plan.input
+
+    def _muted(self) -> str:
+        text = f"nothing but digital silence from {self._microphone()}: is it muted or unplugged"
+        if (where := _PERMISSION.get(sys.platform)) is not None:
+            return f"{text}, or is this program not allowed to hear it ({where})?"
+        return f"{text}, or another input chosen in the system's sound settings?"
