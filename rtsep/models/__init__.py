@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 _ARCHITECTURES = {
     "convtasnet": ("convtasnet", "ConvTasNet"),
     "openunmix": ("openunmix", "OpenUnmix"),
+    "hstasnet": ("hstasnet", "HSTasNet"),
     "maskinference": ("maskinference", "MaskInference"),
     "demucs": ("demucs", "Demucs"),
     "unet": ("unet", "UNet"),
+    "waveunet": ("waveunet", "WaveUNet"),
 }
 _WEIGHTS = Path(__file__).parent.parent / "weights"
 
