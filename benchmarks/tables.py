@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -122,8 +123,44 @@ def models(results: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
+def architectures(results: Path = RESULTS) -> str:
+    """Every architecture in every configuration, from the command that lists them."""
+    command = [sys.executable, "-m", "rtsep", "models", "--architectures", "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    heads = ("architecture", "configuration", "rate", "parameters", "hop", "latency")
+    heads += ("GMAC/s", "weights", "state")
+    lines = [_line(*heads), _line("---", "---", *("---:" for _ in heads[2:]))]
+    before = None
+    for row in json.loads(done.stdout)["architectures"]:
+        first, before = row["architecture"] != before, row["architecture"]
+        named = [f"`{before}`" if first else "", f"`{row['configuration'] or 'as it is'}`"]
+        if "missing" in row:
+            lines.append(_line(*named, *("?" for _ in heads[2:])))
+            continue
+        lines.append(
+            _line(
+                *named,
+                f"{row['rate'] / 1000:g} kHz" + (", stereo" if row["channels"] == 2 else ""),
+                f"{row['parameters'] / 1e6:.2f} M",
+                f"{row['hop']} ({_ms(row['hop_ms'])} ms)",
+                f"{row['latency']} ({_ms(row['latency_ms'])} ms)",
+                f"{row['macs'] / 1e9:.2f}",
+                f"{row['weight_bytes'] / 1e6:.1f} MB",
+                f"{row['state_bytes'] / 1e3:.0f} kB",
+            )
+        )
+    note = (
+        "`rtsep models --architectures`. Hop and latency in samples at the model's rate; a step takes "
+        "at least one hop, which has to be heard first. GMAC/s: 10⁹ multiply-accumulates per second "
+        "of sound. Weights and state: what a step of one hop reads, and reads and writes again, in "
+        "float32."
+    )
+    return "\n".join([*lines, "", note])
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "models": models,
+    "architectures": architectures,
     "streaming": streaming,
     "startup": startup,
     "latency": latency,
@@ -161,6 +198,10 @@ def _machine(report: dict) -> str:
         f"{machine['processor']}, {machine['cores']} cores; torch {versions['torch']}, "
         f"onnxruntime {versions['onnxruntime']}."
     )
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _line(*cells: str) -> str:

@@ -94,7 +94,7 @@ def _show_architectures(rows: list[dict]) -> None:
             f"{row['rate'] / 1000:g}",
             f"{row['parameters'] / 1e6:.2f}",
             f"{row['hop']}",
-            f"{row['latency']} = {row['latency_ms']:.3g} ms",
+            f"{row['latency']} = {_ms(row['latency_ms'])} ms",
             f"{row['macs'] / 1e9:.2f}",
             f"{row['weight_bytes'] / 1e6:.1f}",
             f"{row['state_bytes'] / 1e6:.3f}",
@@ -107,6 +107,10 @@ def _show_architectures(rows: list[dict]) -> None:
     console.print("hop and latency in samples; size in millions of parameters; GMAC/s: products")
     console.print("per second of sound, in thousand millions; weights: MB that a step of one hop")
     console.print("reads; state: MB that it reads and writes again (float32)")
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _row(path: Path) -> dict:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +118,20 @@ def test_streaming_benchmark_and_its_table(tmp_path):
     assert text.startswith("before\n") and text.endswith("<!-- end -->\nafter\n")
     assert text.count("|\n") == 5 and "8 ms chunks" in text
     subprocess.run([*tables, "--check"], cwd=ROOT, check=True)
+
+
+def test_table_of_architectures(monkeypatch):
+    """From the command's JSON, whatever it lists."""
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+    row = dict(architecture="unet", configuration="published", rate=8192, channels=2, hop=49152)
+    row |= dict(hop_ms=6000.0, latency=256, latency_ms=31.25, parameters=9_824_118)
+    row |= dict(macs=97_539_456, weight_bytes=47_713_512, state_bytes=517_120)
+    rows = [row, dict(architecture="unet", configuration="other", missing="pip install more")]
+    listed = json.dumps({"architectures": rows})
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: types.SimpleNamespace(stdout=listed))
+    lines = tables["TABLES"]["architectures"]().splitlines()
+    assert lines[2] == (
+        "| `unet` | `published` | 8.192 kHz, stereo | 9.82 M | 49152 (6000 ms) | 256 (31.2 ms) "
+        "| 0.10 | 47.7 MB | 517 kB |"
+    )
+    assert lines[3].startswith("|  | `other` | ? |")
