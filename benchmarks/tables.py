@@ -150,10 +150,10 @@ def architectures(results: Path = RESULTS) -> str:
             )
         )
     note = (
-        "`rtsep models --architectures`. Hop and latency in samples at the model's rate; a step takes "
-        "at least one hop, which has to be heard first. GMAC/s: 10⁹ multiply-accumulates per second "
-        "of sound. Weights and state: what a step of one hop reads, and reads and writes again, in "
-        "float32."
+        "`rtsep models --architectures`. Hop and latency in samples at the model's rate; a step "
+        "takes at least one hop, which has to be heard first. GMAC/s: 10⁹ multiply-accumulates "
+        "per second of sound. Weights and state: what a step of one hop reads, and reads and "
+        "writes again, in float32."
     )
     return "\n".join([*lines, "", note])
 
