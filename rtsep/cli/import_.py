@@ -55,6 +55,8 @@ def command(
         remainder=remainder,
     )
     card = {"imported": {"format": format, "file": file.name}}
+    if model.remarks:
+        card["imported"]["differs"] = list(model.remarks)
     if licence is not None:
         card["licence"] = licence
     spec = save(model, out, name=name, card=card)

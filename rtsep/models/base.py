@@ -53,6 +53,8 @@ class Separator(StreamingLayer):
                 raise WrongCall(f"{role} stem {stem!r} is none of {', '.join(stems)}")
         self.params = params
         self.spec: ModelSpec | None = None
+        # What imported weights meet here otherwise than where they were trained, for their card.
+        self.remarks: tuple[str, ...] = ()
         self.inputs, self.outputs = (channels,), (len(stems), channels)
 
     def finish(self, network: StreamingLayer) -> None:

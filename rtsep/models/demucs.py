@@ -89,7 +89,9 @@ class Demucs(Separator):
             remainder=remainder,
             params=params,
         )
-        one_of(consistency=(consistency, CONSISTENCIES), resample=(resample, ROUNDS))
+        one_of(consistency=(consistency, CONSISTENCIES))
+        if resample not in ROUNDS:
+            raise WrongCall(f"resample {resample}: the network runs at 1, 2 or 4 times the rate")
         at_least(1, layers=layers, **{f"hidden {width}": width for width in hidden})
         at_least(0, adaptation=adaptation, floor=floor)
         depth = len(hidden)

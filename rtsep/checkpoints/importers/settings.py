@@ -6,6 +6,7 @@ from rtsep.errors import Failure
 
 _KINDS = {
     int: "a whole number",
+    float: "a number",
     str: "a word",
     bool: "true or false",
     list: "a list",
@@ -57,6 +58,8 @@ class Settings:
         value = self._given[name]
         if kind is int and isinstance(value, float) and value.is_integer():
             value = int(value)
+        if kind is float and type(value) is int:
+            value = float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise Failure(f"{name} is {value!r}: it must be {_KINDS[kind]}")
         return value
