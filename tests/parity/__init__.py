@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from parity import convtasnet, hstasnet, demucs, openunmix, unet
+from parity import convtasnet, hstasnet, hstasnet, demucs, openunmix, unet
 from parity.form import Form
 
 FORMS: dict[str, Form] = {
     **convtasnet.FORMS,
     **demucs.FORMS,
+    **hstasnet.FORMS,
     **hstasnet.FORMS,
     **openunmix.FORMS,
     **unet.FORMS,
