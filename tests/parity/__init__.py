@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from parity import convtasnet, hstasnet, hstasnet, demucs, openunmix, unet
+from parity import convtasnet, demucs, hstasnet, openunmix, unet
 from parity.form import Form
 
 FORMS: dict[str, Form] = {
     **convtasnet.FORMS,
     **demucs.FORMS,
-    **hstasnet.FORMS,
     **hstasnet.FORMS,
     **openunmix.FORMS,
     **unet.FORMS,
