@@ -78,6 +78,11 @@ class Interpolate(StreamingLayer):
         y = silence(y, live_frames(state, y.shape[1]))
         return y, {"past": joined[:, -1:]} | next_countdown(state, y.shape[1])
 
+    def segment(self, x: Tensor) -> Tensor:
+        """From the first frame to the last."""
+        lines, _ = self.step(x, {"past": x[:, :1]})
+        return lines[:, self.stride - 1 :]
+
 
 class ZeroStuff(StreamingLayer):
     """Each frame, and `stride - 1` zeros after it: what a low-pass filter then interpolates."""

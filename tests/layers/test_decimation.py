@@ -93,6 +93,13 @@ def test_segments_reflect_their_ends() -> None:
     torch.testing.assert_close(up.segment(down.segment(x)), more[..., cut:-cut].transpose(1, 2))
 
 
+@pytest.mark.parametrize("phase", [0, 2])
+def test_segment_of_lines(phase: int) -> None:
+    x = torch.randn(2, 5, 3)
+    expected = F.interpolate(x.transpose(1, 2), 13, mode="linear", align_corners=True)
+    torch.testing.assert_close(Interpolate(3, 3, phase).segment(x), expected.transpose(1, 2))
+
+
 def test_branches_of_a_segment_meet_in_the_middle() -> None:
     """What a valid filter loses at either end, the branch beside it loses too."""
 
