@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from rtsep.checkpoints.importers.plain import unpickled
-from rtsep.checkpoints.importers.plain import unpickled
 from rtsep.errors import Failure
 
 # Classes that public packages store beside the arguments they were built with.
@@ -37,9 +36,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise Failure(f"{path} is no checkpoint that can be read safely{_why(error)}") from None
     if not isinstance(content, Mapping):
         raise Failure(f"{path} holds no state dict but a {type(content).__name__}")
-    if isinstance(content.get("config"), bytes):
-        # As hs-tasnet stores them: a pickle of the arguments within that of the tensors.
-        content = {"state_dict": content.get("model"), "model_args": unpickled(content["config"])}
     if isinstance(content.get("config"), bytes):
         # As hs-tasnet stores them: a pickle of the arguments within that of the tensors.
         content = {"state_dict": content.get("model"), "model_args": unpickled(content["config"])}
