@@ -4,6 +4,7 @@
     rtsep.create(arch, **params)    a model with random weights
     rtsep.separate(mixture, rate)   a whole signal at once
     rtsep.Stream(model, rate)       blocks of any size, as they come
+    rtsep.Live(model)               from microphone to loudspeaker, while the program goes on
 
 Names are looked up when first used: `import rtsep` loads neither torch nor an engine.
 """
@@ -19,6 +20,7 @@ _HOMES = {
     "load": "rtsep.checkpoints",
     "separate": "rtsep.offline",
     "Stream": "rtsep.stream",
+    "Live": "rtsep.live.live",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -120,12 +119,8 @@ def command(
     """Separate live: constant latency, printed before it begins."""
     from rtsep.errors import WrongCall
 
-    _one_of("--clock", clock, ("paced", "free"))
-    _one_of("--on-miss", on_miss, ("dry", "silence"))
-    if block is not None and not 1 <= block <= 16384:
-        raise WrongCall(f"--block {block}: between 1 and 16384 samples")
-    if not 0 <= idle < math.inf:
-        raise WrongCall(f"--idle {idle:g}: 0 or more seconds")
+    if clock not in ("paced", "free"):
+        raise WrongCall(f"--clock {clock}: paced or free")
     gains = dict(_gain(text) for text in gain or [])
 
     from rtsep import untrained
@@ -168,6 +163,7 @@ def command(
         overwrite=overwrite,
         factory=factory,
     )
+    options.check()
     with Ending() as ending, open_session(ends, options, progress, say) as session:
         from rtsep.live.session import seconds_since_process_start
 
@@ -195,13 +191,6 @@ def command(
     if missed:
         print(f"rtsep: --strict: {missed} misses", file=sys.stderr)
     return 1 if summary["errors"] or missed else 0
-
-
-def _one_of(option: str, value: str, accepted: tuple[str, ...]) -> None:
-    from rtsep.errors import WrongCall
-
-    if value not in accepted:
-        raise WrongCall(f"{option} {value}: {' or '.join(accepted)}")
 
 
 def _gain(text: str) -> tuple[str, float]:

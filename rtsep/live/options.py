@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,17 @@ class Options:
     def asks_for_nothing(self) -> bool:
         """Whether it is left to the run what is heard."""
         return not (self.gains or self.solo or self.mute or self.routes)
+
+    def check(self) -> None:
+        """Raises `WrongCall` for what can't be, before anything is opened."""
+        if self.on_miss not in ("dry", "silence"):
+            raise WrongCall(f"--on-miss {self.on_miss}: dry or silence")
+        if isinstance(self.blocks, int) and not 1 <= self.blocks <= 16384:
+            raise WrongCall(f"--block {self.blocks}: between 1 and 16384 samples")
+        if not 0 <= self.idle < math.inf:
+            raise WrongCall(f"--idle {self.idle:g}: 0 or more seconds")
+        if self.ceiling is not None and not 0 < self.ceiling <= 1:
+            raise WrongCall(f"--limit: a ceiling of {self.ceiling:g}; at most 1, full scale")
 
     def check_stems(self, model: str, stems: tuple[str, ...]) -> None:
         """Raises `WrongCall` where a stem is named that the model lacks."""

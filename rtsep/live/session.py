@@ -66,6 +66,8 @@ class Session:
         self.recorder: Recorder | None = None
         self.process = process or WorkerProcess()
         self.untrained = False
+        self.granted = ""
+        self._worker_died: bool | None = None  # once it is known for good
         job = {
             "model": options.model,
             "engine": options.engine,
@@ -101,7 +103,7 @@ class Session:
         return self.clock.join(seconds)
 
     def finish(self) -> dict:
-        """Ends the run if it still goes on, completes all files; the summary (see `_summary`).
+        """Ends the run if it still goes on, completes all files; the `summary`.
 
         Raises what made the run fail.
         """
@@ -110,7 +112,7 @@ class Session:
         if not clock.join(2):
             self._block.i64[layout.STOP] = 1  # it waits for a worker that is stuck
             clock.join()
-        worker_died = self.process.dead
+        self._worker_died = self.process.dead
         self.process.stop()
         if self.recorder is not None:
             self.recorder.finish(clock.samples)
@@ -118,7 +120,7 @@ class Session:
             raise clock.error
         if self._sink is not None:
             self._sink.finish()
-        return self._summary(worker_died)
+        return self.summary()
 
     def close(self) -> None:
         """Ends everything at once; what is not finished is dropped, but recordings stay."""
@@ -158,7 +160,8 @@ class Session:
 
     @property
     def worker_died(self) -> bool:
-        return self.process.dead
+        """Whether the worker ended before it was told to."""
+        return self._worker_died if self._worker_died is not None else self.process.dead
 
     def advice(self) -> list[str]:
         """What would end the misses that there were, where an option does."""
@@ -261,10 +264,11 @@ class Session:
                 block, o.record, self.stems, self.info["remainder"], o.overwrite
             )
 
-    def _summary(self, worker_died: bool) -> dict:
+    def summary(self) -> dict:
+        """How it went, so far or in all: what `rtsep run --json` prints."""
         status, misses = self.status, self.status.misses()
         errors = []
-        if worker_died:
+        if self.worker_died:
             errors.append(f"{self.process.last_words}; the sound went on dry")
         if self.clock.ended:
             errors.append(self.clock.ended)

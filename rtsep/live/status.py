@@ -18,9 +18,11 @@ from rtsep.live.layout import (
     CLIPPED_IN,
     CLIPPED_OUT,
     IDLED,
+    IN_PEAK,
     JUMPS,
     LIMITED,
     MISSES,
+    OUT_PEAK,
     PROCESSED,
     RATE,
     RESETS,
@@ -84,6 +86,11 @@ class Status:
         if not h[PROCESSED]:
             return 0.0
         return float(h[BUSY]) / 1e9 / (float(h[PROCESSED]) / float(h[RATE]))
+
+    def peaks(self) -> tuple[float, float]:
+        """Of input and output: the peaks of late, falling by 20 dB a second."""
+        x = self._block.f64[[IN_PEAK, OUT_PEAK]]
+        return tuple(float(db) for db in 20 * np.log10(np.maximum(x, 10 ** (FLOOR / 20))))
 
     def levels(self) -> list[float]:
         """Of each stem over its last tenth of a second, before gains: RMS over all channels."""

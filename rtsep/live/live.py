@@ -1,0 +1,266 @@
+"""`rtsep.Live`: a run in the background of a script or a notebook."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rtsep.errors import Failure, WrongCall
+from rtsep.live.controls import Faders, Switches, factor
+from rtsep.live.ends import Ends
+from rtsep.live.latency import Latency
+from rtsep.live.opening import open_session
+from rtsep.live.options import Options
+from rtsep.live.wiring import parse_channels, parse_routes
+
+_log = logging.getLogger("rtsep")
+
+
+class Live:
+    """Sound is separated as it comes while the program goes on; what is heard can be changed.
+
+        with rtsep.Live("convtasnet", input="demo", output="none") as live:
+            live.gains["background"] = 0.1
+            live.wait(5)
+            print(live.meters, live.stats["misses"])
+
+    `input`, `output`, `host_api`, `channels` ("1-2"), `routes` ({"voice": "1-2"}), `rate` and all
+    that follows are what `rtsep run` has as options; gains are factors, `ceiling` (the limiter's,
+    None: off) and `input_gain` too. `model` is a name or a checkpoint's path. `progress` is told
+    what takes long while an engine is built for the first time.
+
+    Making it builds the engine, in a process of its own, and fixes the latency; entering the `with`
+    statement, or `start`, begins; leaving it, or `stop`, ends and completes all files. It needs no
+    `if __name__ == "__main__"`, loads no torch, handles no signals, and prints nothing: what
+    happens meanwhile goes to the logger "rtsep".
+
+    Attributes: `stems`, `primary`, `rate` (Hz), `channels`; `latency`, in samples, part by part;
+    `gains`, `mutes` and `solos` by stem. Raises what opening devices and files and building raise.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "convtasnet",
+        input: str | Path | None = None,
+        output: str | Path | None = None,
+        *,
+        host_api: str | None = None,
+        channels: str | None = None,
+        routes: Mapping[str, str] | None = None,
+        exclusive: bool = False,
+        rate: int | None = None,
+        block: int | None = None,
+        queue: int | None = None,
+        chunk: int | None = None,
+        engine: str = "auto",
+        clock: str = "paced",
+        gains: Mapping[str, float] | None = None,
+        solo: Sequence[str] = (),
+        mute: Sequence[str] = (),
+        on_miss: str = "dry",
+        ceiling: float | None = 1.0,
+        input_gain: float = 1.0,
+        idle: float = 0.0,
+        duration: float | None = None,
+        record: str | Path | None = None,
+        overwrite: bool = False,
+        progress: Callable[[str], None] = lambda text: None,
+        factory: str | None = None,
+    ):
+        if clock not in ("paced", "free"):
+            raise WrongCall(f"clock {clock!r}: paced or free")
+        taken = None if channels is None else parse_channels(channels)
+        ends = Ends(input, output, rate, duration, overwrite, host_api, taken, exclusive)
+        options = Options(
+            model=str(model),
+            engine=engine,
+            chunk=chunk,
+            blocks=block,
+            queue=queue,
+            paced=clock == "paced",
+            gains={stem: factor(gain) for stem, gain in (gains or {}).items()},
+            solo=_names(solo),
+            mute=_names(mute),
+            routes=parse_routes([f"{stem}={place}" for stem, place in (routes or {}).items()]),
+            on_miss=on_miss,
+            ceiling=ceiling,
+            input_gain=factor(input_gain),
+            idle=idle,
+            record=record,
+            overwrite=overwrite,
+            factory=factory,
+        )
+        options.check()
+        self._session = session = open_session(ends, options, progress, _log.info)
+        self.stems, self.primary = session.stems, session.info["primary"]
+        self.rate, self.channels = session.rate, session.channels
+        self.latency: Latency = session.latency
+        self.gains = Faders(session.block, self.stems, self._chosen)
+        self.mutes = Switches(session.block, self.stems, "mute", self._chosen)
+        self.solos = Switches(session.block, self.stems, "solo", self._chosen)
+        self.notices: list[str] = []
+        self._left_to_us = options.asks_for_nothing
+        self._over, self._leave = threading.Event(), threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="rtsep", daemon=True)
+        self._last: dict | None = None
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    @property
+    def running(self) -> bool:
+        """Whether sound is going through: it has begun, and neither ended nor was it stopped."""
+        return self._watcher.ident is not None and not self._over.is_set()
+
+    @property
+    def meters(self) -> dict[str, float]:
+        """Levels of late in dBFS: "input" and "output" (peaks), and each stem (RMS, before gains);
+        -120 is silence."""
+        with self._lock:
+            if self._session is None:
+                return dict.fromkeys(("input", "output", *self.stems), -120.0)
+            status = self._session.status
+            levels = dict(zip(self.stems, status.levels(), strict=True))
+            return dict(zip(("input", "output"), status.peaks(), strict=True)) | levels
+
+    @property
+    def stats(self) -> dict:
+        """Counts and times so far, as `rtsep run --json` prints them; at the end, of all of it."""
+        with self._lock:
+            return self._last if self._session is None else self._session.summary()
+
+    @property
+    def wet(self) -> float:
+        """1: the mix as the gains make it; 0: the mixture as it was; in between, both."""
+        return self._control("WET")
+
+    @wet.setter
+    def wet(self, value: float) -> None:
+        self._control("WET", factor(value))
+
+    @property
+    def bypass(self) -> bool:
+        """The mixture as it was, at the same latency."""
+        return bool(self._control("BYPASS"))
+
+    @bypass.setter
+    def bypass(self, on: bool) -> None:
+        self._control("BYPASS", float(bool(on)))
+
+    @property
+    def input_gain(self) -> float:
+        """A factor on what comes in, before everything else."""
+        return self._control("INPUT_GAIN")
+
+    @input_gain.setter
+    def input_gain(self, value: float) -> None:
+        self._control("INPUT_GAIN", factor(value))
+
+    def start(self) -> None:
+        """Sound begins. Raises `Failure` where that is not possible any more."""
+        if self._session is None or self._watcher.ident is not None:
+            raise Failure("this run is over: make another rtsep.Live")
+        for warning in self._session.warnings:
+            self._notice(warning)
+        self._session.start()
+        self._watcher.start()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether the run is over (its input ended), after waiting for at most so long."""
+        # In short waits: Ctrl-C gets through them on every system.
+        until = None if seconds is None else time.monotonic() + seconds
+        while until is None or time.monotonic() < until:
+            left = 0.2 if until is None else min(0.2, max(0.0, until - time.monotonic()))
+            if self._over.wait(left):
+                return True
+        return self._over.is_set()
+
+    def stop(self) -> dict:
+        """Ends the run and completes all files; the last `stats`. May be called again.
+
+        Raises what made the run fail.
+        """
+        if self._session is None:
+            return self._last
+        if self._watcher.ident is None:
+            self.close()
+            return self._last
+        self._end_watch()
+        try:
+            self._last = self._session.finish()
+        finally:
+            self.close()
+        return self._last
+
+    def close(self) -> None:
+        """Ends everything at once; an output file that is not complete is dropped."""
+        atexit.unregister(self.close)
+        if self._session is None:
+            return
+        self._end_watch()
+        with self._lock:
+            session, self._session = self._session, None
+            if self._last is None:
+                self._last = session.summary()
+        for controls in (self.gains, self.mutes, self.solos):
+            controls.release()
+        session.close()
+
+    def __enter__(self) -> Live:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            self.stop()
+        except Failure:
+            if kind is None:
+                raise  # else what went wrong first is told
+
+    def _chosen(self) -> None:
+        """Somebody chooses what is heard: that the primary stem is soloed was only ours."""
+        if self._left_to_us:
+            self._left_to_us = False
+            self.solos[self.primary] = False
+
+    def _control(self, name: str, value: float | None = None) -> float:
+        from rtsep.live import layout
+
+        with self._lock:
+            if self._session is None:
+                raise Failure("this run is over: make another rtsep.Live")
+            values, slot = self._session.block.f64, getattr(layout, name)
+            if value is not None:
+                values[slot] = value
+            return float(values[slot])
+
+    def _watch(self) -> None:
+        from rtsep.live.notices import Notices
+
+        notices, over = Notices(self._session), False
+        while not over and not self._leave.is_set():
+            over = self._session.join(0.1)
+            for text in notices.new():
+                self._notice(text)
+        self._over.set()
+
+    def _end_watch(self) -> None:
+        self._leave.set()
+        if self._watcher.ident is not None:
+            self._watcher.join()
+        self._over.set()
+
+    def _notice(self, text: str) -> None:
+        self.notices.append(text)
+        _log.warning(text)
+
+
+def _names(stems: str | Sequence[str]) -> tuple[str, ...]:
+    return (stems,) if isinstance(stems, str) else tuple(stems)
