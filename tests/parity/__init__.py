@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity import convtasnet, demucs, hstasnet, openunmix, unet
+from parity import convtasnet, demucs, hstasnet, openunmix, unet, waveunet
 from parity.form import Form
 
 FORMS: dict[str, Form] = {
@@ -11,4 +11,5 @@ FORMS: dict[str, Form] = {
     **hstasnet.FORMS,
     **openunmix.FORMS,
     **unet.FORMS,
+    **waveunet.FORMS,
 }
