@@ -20,24 +20,27 @@ from numba import carray, cfunc, types
 
 from rtsep.live.native import pointer_to
 
+# Why the tests that need a server are skipped; RTSEP_JACK=required makes that an error.
 WHY_NOT = None
 try:
     import jack
 
     if shutil.which("jackd") is None:
-        WHY_NOT = "no JACK server (apt install jackd2)"
+        WHY_NOT = "no JACK server (scripts/audio)"
 except ImportError:
     WHY_NOT = "no JACK-Client (pip install JACK-Client)"
 except OSError:
-    WHY_NOT = "no JACK library (apt install jackd2)"
+    WHY_NOT = "no JACK library (scripts/audio)"
 if WHY_NOT is None:
     for silenced in (jack.set_error_function, jack.set_info_function):
         silenced(lambda text: None)
     try:
         import sounddevice  # noqa: F401
     except OSError:
-        WHY_NOT = "no PortAudio (apt install libportaudio2)"
+        WHY_NOT = "no PortAudio (scripts/audio)"
 
+if WHY_NOT is not None and os.environ.get("RTSEP_JACK") == "required":
+    raise RuntimeError(WHY_NOT)
 needs_jack = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 # Slots of a client's memory, int64: counts, positions in frames, ports from PORTS on.
