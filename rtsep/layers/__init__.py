@@ -1,6 +1,9 @@
 """What networks are made of, each part a `StreamingLayer`."""
 
+from rtsep.layers.attention import LocalAttention
 from rtsep.layers.batchnorm import BatchNorm
+from rtsep.layers.bidirectional import BidirectionalLSTM
+from rtsep.layers.clustering import OnlineClustering
 from rtsep.layers.consistency import MixtureConsistency
 from rtsep.layers.convolution import Conv, ConvTranspose, DepthwiseConv
 from rtsep.layers.convolution2d import Conv2d, ConvTranspose2d
@@ -16,13 +19,14 @@ from rtsep.layers.normalisation import (
 )
 from rtsep.layers.parallel import ParallelLinear, ParallelLSTM
 from rtsep.layers.recurrence import LSTM
-from rtsep.layers.resampling import Resample, doubled, halved
+from rtsep.layers.resampling import Resample, doubled, halved, resampled
 from rtsep.layers.spectrogram import InverseSpectrogram, Spectrogram
 
 __all__ = [
     "LSTM",
     "Affine",
     "BatchNorm",
+    "BidirectionalLSTM",
     "Conv",
     "Conv2d",
     "ConvTranspose",
@@ -35,10 +39,12 @@ __all__ = [
     "Interpolate",
     "InverseSpectrogram",
     "Levelled",
+    "LocalAttention",
     "Lowpass",
     "MixtureConsistency",
     "MovingMean",
     "MovingMeanNorm",
+    "OnlineClustering",
     "ParallelLSTM",
     "ParallelLinear",
     "Resample",
@@ -46,4 +52,5 @@ __all__ = [
     "ZeroStuff",
     "doubled",
     "halved",
+    "resampled",
 ]
