@@ -3,6 +3,7 @@
 Sample i of each file is the sound of time i − internal latency, as the callback knew it then.
 Where stems were missed, the remainder stem takes the dry sound and the others go over to silence,
 on the ramps that the callback drew for itself; so at every sample the stems sum to `mix.wav`.
+The rings hold ten seconds for it: what a longer stall of the disk costs is silent in all files.
 """
 
 from __future__ import annotations
@@ -152,35 +153,42 @@ class Recorder:
         return True
 
     def _render(self, n: int) -> list[np.ndarray]:
-        """The next n samples: one (n, channels) for every stem, and the mixture's."""
+        """The next n samples: one (n, channels) for every stem, and the mixture's.
+
+        Where any of it was overwritten before it could be read, all files are silent alike.
+        """
         start = self._at - self._latency
         late, dry, _ = self._capture.read(start, n)
         gone, _, marks = self._played.read(self._at, n)
-        if late == OVERRUN or gone == OVERRUN:
-            self.lost += n
-            dry, marks = np.zeros_like(dry), np.zeros_like(marks)
         stems = np.zeros((n, self._stems[0].width), np.float32)
-        # Runs of samples that were made of one ring, or missed.
-        edges = [0, *(np.flatnonzero(np.diff(marks)) + 1), n]
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
-            self._run(int(marks[a]), start + a, dry[a:b], stems[a:b])
+        whole = late != OVERRUN and gone != OVERRUN
+        if whole:
+            # Runs of samples that were made of one ring, or missed.
+            edges = [0, *(np.flatnonzero(np.diff(marks)) + 1), n]
+            for a, b in zip(edges[:-1], edges[1:], strict=True):
+                whole &= self._run(int(marks[a]), start + a, dry[a:b], stems[a:b])
+        if not whole:
+            self.lost += n
+            dry[:], stems[:] = 0, 0
+            self._fade = fresh(self._stems[0].width, self._fall)
         by_stem = stems.reshape(n, len(self._names), self._channels)
         return [*(by_stem[:, k] for k in range(len(self._names))), dry]
 
-    def _run(self, mark: int, start: int, dry: np.ndarray, out: np.ndarray) -> None:
+    def _run(self, mark: int, start: int, dry: np.ndarray, out: np.ndarray) -> bool:
+        """Fills `out` with a run's stems; False: they were overwritten."""
         n = len(dry)
         x, present = out, mark > 0
         if present:
             status, x, _ = self._stems[mark - 1].read(start, n)
             if status == OVERRUN:
-                self.lost += n
-                present = False
+                return False
         whole = np.empty(n, np.bool_)
         cover(self._fade[0], 0, self._fade[1], self._fall, present, x, out, whole)
         # While something fades the remainder makes up for it; else it is what the worker made.
         by_stem = out.reshape(n, len(self._names), self._channels)
         others = np.delete(by_stem, self._rest, 1).sum(1)
         by_stem[~whole, self._rest] = (dry - others)[~whole]
+        return True
 
 
 def _open(folder: Path, stems: tuple[str, ...], rate: int, channels: int, overwrite: bool) -> _Tape:

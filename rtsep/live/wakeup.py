@@ -31,9 +31,14 @@ class _Shared:
             raise Failure("this system has no process-shared semaphores")
 
     def wait(self, seconds: float) -> bool:
-        end = time.clock_gettime_ns(time.CLOCK_REALTIME) + int(seconds * 1e9)
-        until = _Timespec(*divmod(end, 1_000_000_000))
-        return self._libc.sem_timedwait(self._semaphore, ctypes.byref(until)) == 0
+        # By the clock that nobody sets; only old C libraries have no such wait.
+        steady = hasattr(self._libc, "sem_clockwait")
+        clock = time.CLOCK_MONOTONIC if steady else time.CLOCK_REALTIME
+        end = time.clock_gettime_ns(clock) + int(seconds * 1e9)
+        until = ctypes.byref(_Timespec(*divmod(end, 1_000_000_000)))
+        if steady:
+            return self._libc.sem_clockwait(self._semaphore, clock, until) == 0
+        return self._libc.sem_timedwait(self._semaphore, until) == 0
 
     def post(self) -> None:
         self._libc.sem_post(self._semaphore)

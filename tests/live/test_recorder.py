@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -109,6 +110,42 @@ def test_what_was_overwritten_is_counted_and_silent_in_all_files(tmp_path):
     assert {len(sound) for sound in files.values()} == {9600}
     assert 4096 <= recorder.lost < 9600
     assert not files["mix"][: recorder.lost].any() and files["mix"][-100:].all()
+    assert_sums_to_mix(files)
+
+
+def test_a_stall_is_silent_in_all_files_alike(tmp_path, monkeypatch):
+    """A disk that hangs for longer than the rings hold, while stems come and go."""
+    resume, hangs, written = threading.Event(), threading.Event(), os.write
+
+    def write(file, data):
+        if hangs.is_set():
+            resume.wait(20)
+        return written(file, data)
+
+    x = 1 + noise(RATE, 2)  # never 0
+    stems = np.concatenate([x * 0.25, x - x * 0.25], 1).astype(np.float32)
+    with Device(rate=RATE, channels=2, stems=2, block=64, latency=200, seconds=0.3) as device:
+        recorder = Recorder(device.block, tmp_path, ("voice", "background"), "background")
+        monkeypatch.setattr(os, "write", write)
+        recorder.start()
+        for k in range(0, len(x), 64):
+            if k == 64 * 100:
+                until = time.monotonic() + 20
+                while recorder.samples < 4800 and time.monotonic() < until:
+                    time.sleep(0.01)
+                hangs.set()
+            device.stems.write(stems[k : k + 64], at.INVALID if k // 64 % 7 == 0 else at.VALID)
+            device.call(x[k : k + 64])
+        resume.set()
+        recorder.finish(len(x))
+    files = recorded(tmp_path)
+    mix = files["mix"]
+    assert {sound.shape for sound in files.values()} == {x.shape}
+    silent = np.flatnonzero(~mix[200:].any(1)) + 200
+    assert recorder.lost == len(silent) > RATE // 2 and (np.diff(silent) == 1).all()
+    assert not any(sound[silent].any() for sound in files.values())
+    there = np.setdiff1d(np.arange(len(x)), silent)
+    assert np.array_equal(mix[there], late(x, 200)[there])
     assert_sums_to_mix(files)
 
 
