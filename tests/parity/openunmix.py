@@ -64,7 +64,7 @@ class Centred(Form):
 
 
 class SingleTarget(Centred):
-    """One network, of whose magnitudes there is a record: all frames, those at the edges too."""
+    """One network; where its magnitudes are recorded, all their frames, those at the edges too."""
 
     def check_whole(self, vector: Vector) -> None:
         super().check_whole(vector)
@@ -74,8 +74,9 @@ class SingleTarget(Centred):
         magnitude = mixture.unflatten(-1, (-1, 2)).square().sum(-1).sqrt()
         masks = networks(mixture)[:, :, 0]
         for name, found in (("magnitude", magnitude), ("output_magnitude", masks * magnitude)):
-            found = found.permute(0, 3, 2, 1)
-            close(name, found, vector.tensors[name], vector.bound(name))
+            if name in vector.tensors:
+                found = found.permute(0, 3, 2, 1)
+                close(name, found, vector.tensors[name], vector.bound(name))
 
 
 def _settings(vector: Vector) -> dict:
