@@ -108,6 +108,9 @@ class UNet(Separator):
         )
         one_of(consistency=(consistency, CONSISTENCIES))
         at_least(1, hop=hop, layers=layers, filters=filters)
+        for name, pair in (("kernel", kernel), ("stride", stride)):
+            if len(pair) != 2 or not all(type(n) is int and n >= 1 for n in pair):
+                raise WrongCall(f"{name} {list(pair)}: frames and bins, both at least 1")
         if not (exponent > 0 and 0 <= dropout < 1):
             raise WrongCall(f"exponent {exponent:g}, dropout {dropout:g}: above 0, and 0 to 1")
         masks = len(self.stems) - (consistency == "remainder")

@@ -84,7 +84,7 @@ def _targets(public: Tensors, settings: Settings) -> list[str]:
     if not found:
         return [""]
     # A file may have sorted its tensors: the settings know the order.
-    order = settings.get("targets", list, found)
+    order = [str(name) for name in settings.get("targets", list, found)]
     if sorted(order) != sorted(found):
         raise Failure(f"targets are {', '.join(order)}, those of the tensors {', '.join(found)}")
     return [f"target_models.{name}." for name in order]
