@@ -17,7 +17,10 @@ _ARCHITECTURES = {
     "openunmix": ("openunmix", "OpenUnmix"),
     "hstasnet": ("hstasnet", "HSTasNet"),
     "maskinference": ("maskinference", "MaskInference"),
+    "deepclustering": ("deepclustering", "DeepClustering"),
+    "chimera": ("chimera", "Chimera"),
     "demucs": ("demucs", "Demucs"),
+    "demucs-chunked": ("demucs_chunked", "DemucsChunked"),
     "unet": ("unet", "UNet"),
     "waveunet": ("waveunet", "WaveUNet"),
 }

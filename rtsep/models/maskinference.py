@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from rtsep.errors import WrongCall
 from rtsep.models.spectral import SpectralSeparator, mask_head
 from rtsep.streaming import Serial
@@ -26,21 +24,6 @@ class MaskInference(SpectralSeparator):
     """
 
     arch = "maskinference"
-    configurations: ClassVar[dict[str, dict]] = {
-        "low-latency": {},
-        "nussl-8k": {
-            "rate": 8000,
-            "window": 256,
-            "hop": 64,
-            "synthesis": None,
-            "padding": 128,
-            "feature": "decibels",
-            "norm": "affine",
-            "hidden": 600,
-            "layers": 4,
-            "residual": False,
-        },
-    }
 
     def __init__(self, *, mask: str = "sigmoid", **common) -> None:
         super().__init__(**common, own={"mask": mask})

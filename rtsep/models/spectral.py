@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtsep.errors import WrongCall
@@ -41,9 +41,25 @@ ACTIVATIONS = {
 }
 MASKS = {**ACTIVATIONS, "softmax": lambda scores: scores.softmax(-3)}
 
+# A size that nussl's own recipes train, less the backward LSTMs.
+NUSSL_8K = {
+    "rate": 8000,
+    "window": 256,
+    "hop": 64,
+    "synthesis": None,
+    "padding": 128,
+    "feature": "decibels",
+    "norm": "affine",
+    "hidden": 600,
+    "layers": 4,
+    "residual": False,
+}
+
 
 class SpectralSeparator(Separator):
     """Masks on the mixture's short-time spectrum; the stems keep its phase.
+
+    Named configurations are the low-latency form and nussl's.
 
     A subclass makes a layer of its own from spectra (batch, frames, bins, 2 * channels) to masks
     (batch, frames, masks, bins, channels), with the help of `new_trunk`, and calls `finish_masks`.
@@ -68,6 +84,8 @@ class SpectralSeparator(Separator):
             "remainder" makes the remainder stem what the others leave, and estimates only those.
         own: the subclass's arguments, kept with these.
     """
+
+    configurations: ClassVar[dict[str, dict]] = {"low-latency": {}, "nussl-8k": NUSSL_8K}
 
     def __init__(
         self,
@@ -114,18 +132,18 @@ class SpectralSeparator(Separator):
             raise WrongCall(f"exponent {exponent:g}: it is above 0")
         if len(self.stems) == 1 and consistency == "remainder":
             raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        analysis, _ = window_pair(window, window if synthesis is None else synthesis, hop)
+        # What a magnitude is multiplied by, so that a sine at full scale has 0.5.
+        self.scale = 1 / float(analysis.sum())
         self.bins = window // 2 + 1
         self.masks = len(self.stems) - (consistency == "remainder")
 
     def new_trunk(self) -> Trunk:
         """Spectra to frames (batch, frames, hidden), with fresh weights."""
-        p = self.params
-        synthesis = p["window"] if p["synthesis"] is None else p["synthesis"]
-        analysis, _ = window_pair(p["window"], synthesis, p["hop"])
-        scale = 1 / float(analysis.sum())
+        p, scale = self.params, self.scale
         exponent = p["exponent"] if p["feature"] == "compressed" else 1.0
         seen = features(
-            (self.bins, 2 * self.channels),
+            self.spectrum,
             decibels(scale) if p["feature"] == "decibels" else compressed(exponent, scale),
             NORMS[p["norm"]] and functools.partial(NORMS[p["norm"]], eps=p["eps"]),
             p["adaptation"] * self.rate / p["hop"],
@@ -145,6 +163,11 @@ class SpectralSeparator(Separator):
             to = self.stems.index(self.remainder) if p["consistency"] == "remainder" else None
             network = Skip(network, MixtureConsistency(to), self.outputs)
         self.finish(network)
+
+    @property
+    def spectrum(self) -> tuple[int, int]:
+        """The shape of a frame of the mixture's spectrum."""
+        return self.bins, 2 * self.channels
 
     @property
     def spectrogram(self) -> Spectrogram:
@@ -199,19 +222,6 @@ def mask_head(model: SpectralSeparator, activation: str) -> Pointwise:
     shape = (model.masks, model.bins, model.channels)
     hidden = model.params["hidden"]
     return Pointwise(Head(hidden, shape, MASKS[activation]), (hidden,), shape)
-
-
-def embedding_head(model: SpectralSeparator, size: int, activation: str) -> Pointwise:
-    """Trunk frames to one vector of unit length per time-frequency bin, (bins, channels, size)."""
-    one_of(activation=(activation, ACTIVATIONS))
-    at_least(1, embedding=size)
-    shape = (model.bins, model.channels, size)
-    hidden = model.params["hidden"]
-
-    def unit(x: Tensor) -> Tensor:
-        return F.normalize(ACTIVATIONS[activation](x), dim=-1)
-
-    return Pointwise(Head(hidden, shape, unit), (hidden,), shape)
 
 
 def one_of(**choices: tuple[str, object]) -> None:

@@ -53,9 +53,9 @@ def seen(model: SpectralSeparator, spectrum: Tensor) -> Tensor:
     return x
 
 
-def scores(model: SpectralSeparator, x: Tensor, index: int = 0) -> Tensor:
+def scores(model: SpectralSeparator, x: Tensor, kind: type[Head] = Head) -> Tensor:
     """What a head makes of frames, before its activation: (batch, frames, *shape)."""
-    head = [part for part in model.modules() if isinstance(part, Head)][index]
+    head = next(part for part in model.modules() if type(part) is kind)
     return F.linear(x, head.product.weight, head.product.bias).unflatten(-1, head.shape)
 
 

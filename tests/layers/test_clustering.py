@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,63 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rtsep.layers import OnlineClustering
+from rtsep.naive.clustering import shared
 from rtsep.streaming import verify_streaming
-
-
-def plain(layer: OnlineClustering, x: Tensor) -> Tensor:
-    """Row by row: hear, cluster at once, follow."""
-    rows = [_plain_row(layer, row) for row in x.numpy()]
-    return torch.from_numpy(np.stack(rows))
-
-
-def _plain_row(layer: OnlineClustering, x: np.ndarray) -> np.ndarray:
-    count, fill, kept = layer.clusters, layer.fill, layer.kept
-    waiting = fill + count + layer.iterations
-    first = {-(-slot * fill // kept) for slot in range(kept)}
-    heard, memory, centres, outputs = 0, [], None, []
-    for frame in x:
-        vectors, weights = frame[:, :-1], frame[:, -1]
-        sounding = (weights**2).sum() > layer.floor
-        if centres is None or heard < waiting:
-            outputs.append(np.full((count, len(frame)), 1 / count))
-        else:
-            outputs.append(_shares(layer, vectors, centres).T)
-        if not sounding:
-            continue
-        if heard in first and heard < fill:
-            memory.append(frame)
-        heard += 1
-        if heard == waiting:
-            centres = _cluster(layer, np.concatenate(memory))
-        elif heard > waiting:
-            shares = _shares(layer, vectors, centres)
-            usual = np.mean([old[:, -1].sum() for old in memory])
-            pull = weights[:, None] * shares**2 / (weights.sum() + usual)
-            new = centres.copy()
-            for k in range(count):
-                offset = (pull[:, k, None] * (vectors - centres[k])).sum(0)
-                new[k] += offset * 2 / layer.follow
-            centres = new
-    return np.stack(outputs)
-
-
-def _cluster(layer: OnlineClustering, memory: np.ndarray) -> np.ndarray:
-    vectors, weights = memory[:, :-1], memory[:, -1]
-    centres = [vectors[weights.argmax()]]
-    while len(centres) < layer.clusters:
-        far = np.min([((vectors - c) ** 2).sum(1) for c in centres], 0)
-        centres.append(vectors[(weights * far).argmax()])
-    centres = np.stack(centres)
-    for _ in range(layer.iterations):
-        pull = weights[:, None] * _shares(layer, vectors, centres)
-        centres = pull.T @ vectors / pull.sum(0)[:, None]
-    return centres
-
-
-def _shares(layer: OnlineClustering, vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    distances = ((vectors[:, None] - centres) ** 2).sum(-1)
-    scores = np.exp(-layer.sharpness * distances)
-    return scores / scores.sum(1, keepdims=True)
 
 
 class Prepared(OnlineClustering):
@@ -96,7 +40,7 @@ def test_equals_the_plain_form(clusters, size, kept, more, iterations, onset) ->
 
     def twin(x: Tensor) -> Tensor:
         weight = x[..., -1:].abs() * (x[:, :, :1, :1] > -1.0)
-        return plain(layer, _joined(x[..., :-1], weight))
+        return shared(layer, _joined(x[..., :-1], weight))
 
     report = verify_streaming(layer, hops=30, onset=onset, twin=twin)
     assert report.measured_latency == 0
