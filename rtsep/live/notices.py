@@ -8,6 +8,7 @@ from rtsep.live import layout
 from rtsep.live.ring import written
 
 SILENT = 5.0  # s of zeros from a device: nobody can be that quiet
+CLIPPED = 10  # samples at full scale, before a word is said about it
 _PERMISSION = {
     "darwin": "System Settings, Privacy & Security, Microphone",
     "win32": "Settings, Privacy & security, Microphone",
@@ -37,7 +38,7 @@ class Notices:
             yield "recording", f"{recorder.error}; the run goes on"
         if recorder is not None and recorder.lost:
             yield "lost", "the disk is too slow for the recording: some of it is lost, and silent"
-        if h[layout.CLIPPED_IN]:
+        if self._microphone() and h[layout.CLIPPED_IN] >= CLIPPED:
             yield "clips", "the input clips: turn it down at its source (--input-gain comes after)"
         silence = written(h, layout.CAPTURE) - h[layout.LAST_SOUND]
         if self._microphone() and silence >= SILENT * session.rate:
