@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 
+from rtsep.checkpoints.importers.roles import named
 from rtsep.checkpoints.importers.settings import Settings
 from rtsep.checkpoints.importers.tensors import Tensors
 from rtsep.errors import Failure
@@ -38,11 +39,10 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     (rate,) = settings.need_rate("sample_rate")
     window = settings.get("n_fft", int, 512)
     # One mask makes one stem; a second name is that of what it leaves.
-    stems = roles["stems"] or ("stem1",)
-    if len(stems) > 2:
-        raise Failure(f"{len(stems)} stems named, the checkpoint has 1 and what it leaves")
-    if len(stems) == 2 and roles["remainder"] not in (None, stems[1]):
-        raise Failure(f"{stems[1]!r} is what is left: the remainder")
+    left = len(roles["stems"] or ()) == 2
+    roles = named(roles, 1 + left)
+    if left and roles["remainder"] not in (None, roles["stems"][1]):
+        raise Failure(f"{roles['stems'][1]!r} is what is left: the remainder")
     model = create(
         "unet",
         rate=rate,
@@ -62,8 +62,8 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
         through=True,
         centred=True,
         blocks=settings.get("blocks", dict, None),
-        consistency="remainder" if len(stems) == 2 else "none",
-        **(roles | {"stems": tuple(stems)}),
+        consistency="remainder" if left else "none",
+        **roles,
     )
     _fill(model, public)
     return model

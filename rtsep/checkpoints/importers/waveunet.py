@@ -48,7 +48,7 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     narrow, widths = f"{root}bottlenecks.0.filter", []
     for level in range(levels):
         block = root + _DOWN.format(level)
-        if f"{block}.downconv.filter" not in public:
+        if f"{block}.downconv.filter.weight" in public:
             raise Failure("res is not 'fixed': learnt resampling (res='learned') is not read")
         widths.append(public.sizes(f"{block}.{_BEFORE}.filter.weight", 3)[0])
     widths.append(public.sizes(f"{narrow}.weight", 3)[0])
