@@ -54,12 +54,14 @@ def line(session) -> str:
     steps = status.steps()
     deadline = session.latency.milliseconds(session.latency.deadline)
     weights = "random weights  " if session.untrained else ""
+    rest = "resting  " if status.resting() else ""
     levels = "  ".join(
         f"{name} {level:.0f} dB" for name, level in zip(session.stems, status.levels(), strict=True)
     )
     return (
         f"{session.clock.samples / session.rate:7.1f} s  {weights}step p50 {steps['p50']:.2f} p99 "
-        f"{steps['p99']:.2f} of {deadline:.2f} ms  misses {sum(status.misses().values())}  {levels}"
+        f"{steps['p99']:.2f} of {deadline:.2f} ms  misses {sum(status.misses().values())}  "
+        f"{rest}{levels}"
     )
 
 

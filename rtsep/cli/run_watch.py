@@ -23,8 +23,11 @@ class Ending:
         self.asked: str | None = None
         self._gentle = False
         self._before: dict = {}
+        self._terminals: list = []
 
     def __enter__(self) -> Ending:
+        # Of a terminal that is gone nobody can say any more that it was one.
+        self._terminals = [s for s in (sys.stdout, sys.stderr) if s.isatty()]
         for name in _WORDS:
             number = getattr(signal, name, None)
             # What is ignored was meant to be: `nohup` does that.
@@ -40,12 +43,9 @@ class Ending:
         """From now on the one who watches ends the run when `asked` to."""
         self._gentle = True
 
-    def terminal_gone(self) -> None:
-        """Nobody reads what is printed any more."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    def unread(self) -> None:
+        """Nobody reads what is printed any more: the run ends."""
+        _silence(sys.stdout, sys.stderr)
         self.asked = self.asked or _WORDS["SIGHUP"]
 
     def _ask(self, number: int, frame) -> None:
@@ -53,9 +53,17 @@ class Ending:
         again = self.asked is not None
         self.asked = self.asked or _WORDS[name]
         if name in ("SIGHUP", "SIGBREAK"):
-            self.terminal_gone()
+            _silence(*self._terminals)
         if again or not self._gentle:
             raise KeyboardInterrupt
+
+
+def _silence(*streams) -> None:
+    """What is printed there goes nowhere, in place of failing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def watch(session, ending: Ending, show: bool) -> list[str]:
@@ -82,5 +90,5 @@ def watch(session, ending: Ending, show: bool) -> list[str]:
                 width = os.get_terminal_size().columns - 1
                 print(f"{clear}{line(session)[:width]}", end="", flush=True)
         except OSError:
-            ending.terminal_gone()
+            ending.unread()
     return told

@@ -36,7 +36,7 @@ class Live:
     Making it builds the engine, in a process of its own, and fixes the latency; entering the `with`
     statement, or `start`, begins; leaving it, or `stop`, ends and completes all files. It needs no
     `if __name__ == "__main__"`, loads no torch, handles no signals, and prints nothing: what
-    happens meanwhile goes to the logger "rtsep".
+    happens meanwhile goes to the logger "rtsep", and to `notices`.
 
     Attributes: `stems`, `primary`, `rate` (Hz), `channels`; `latency`, in samples, part by part;
     `gains`, `mutes` and `solos` by stem. Raises what opening devices and files and building raise.
@@ -95,14 +95,14 @@ class Live:
             factory=factory,
         )
         options.check()
-        self._session = session = open_session(ends, options, progress, _log.info)
+        self.notices: list[str] = []
+        self._session = session = open_session(ends, options, progress, self._notice)
         self.stems, self.primary = session.stems, session.info["primary"]
         self.rate, self.channels = session.rate, session.channels
         self.latency: Latency = session.latency
         self.gains = Faders(session.block, self.stems, self._chosen)
         self.mutes = Switches(session.block, self.stems, "mute", self._chosen)
         self.solos = Switches(session.block, self.stems, "solo", self._chosen)
-        self.notices: list[str] = []
         self._left_to_us = options.asks_for_nothing
         self._over, self._leave = threading.Event(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="rtsep", daemon=True)

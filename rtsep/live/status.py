@@ -26,6 +26,7 @@ from rtsep.live.layout import (
     PROCESSED,
     RATE,
     RESETS,
+    RESTING,
     STEMS,
     STEMS_A,
     STEMS_B,
@@ -86,6 +87,10 @@ class Status:
         if not h[PROCESSED]:
             return 0.0
         return float(h[BUSY]) / 1e9 / (float(h[PROCESSED]) / float(h[RATE]))
+
+    def resting(self) -> bool:
+        """Whether the worker waits for sound, and does not step."""
+        return bool(self._block.i64[RESTING])
 
     def peaks(self) -> tuple[float, float]:
         """Of input and output: the peaks of late, falling by 20 dB a second."""

@@ -266,7 +266,7 @@ def test_costs_little():
 
 
 def test_loads_without_torch_and_from_the_cache():
-    """In a second process nothing has to be compiled: the import takes no more than a second or so."""
+    """In a second process nothing has to be compiled: the import takes a second or so."""
     code = (
         "import sys, time; t = time.process_time(); from rtsep.live.callback import bound; bound();"
         "print('torch' in sys.modules, time.process_time() - t)"

@@ -97,6 +97,21 @@ def test_json_output_and_recording(sound, tmp_path):
     assert_sums_to_mix(files)
 
 
+def test_levels_and_rest(tmp_path):
+    """Turned up and limited; in the silence after a second nothing is stepped."""
+    x = np.random.default_rng(0).normal(0, 0.1, (3 * 16000, 1)).astype(np.float32)
+    x[16000:] = 0
+    soundfile.write(tmp_path / "in.wav", x, 16000, "FLOAT")
+    ends = ("--input", tmp_path / "in.wav", "--output", tmp_path / "out.wav", "--clock", "free")
+    levels = ("--input-gain", "20dB", "--limit", "-6dB", "--idle", 0.5, "--gain", "voice=0dB")
+    done = rtsep(*QUARTER, *ends, *levels)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the output was limited" in done.stdout and "the output clipped" not in done.stdout
+    assert re.search(r"^rested for 1\.[45] s of silence$", done.stdout, re.M)
+    y = soundfile.read(tmp_path / "out.wav", dtype="float32")[0]
+    assert abs(np.abs(y).max() - 10 ** (-6 / 20)) < 1e-6
+
+
 def test_another_rate(sound):
     done = rtsep(*QUARTER, "--input", sound, "--rate", 48000, "--clock", "free")
     assert done.returncode == 0
@@ -118,6 +133,9 @@ def test_another_rate(sound):
         (["--rate", "1"], 2, "--rate 1"),
         (["--duration", "0"], 2, "--duration 0"),
         (["--duration", "nan"], 2, "--duration nan"),
+        (["--limit", "3dB"], 2, "--limit 3dB: at most 0dB, full scale, or off"),
+        (["--input-gain", "loud"], 2, "--input-gain: a gain of 'loud'"),
+        (["--idle", "-1"], 2, "--idle -1: 0 or more seconds"),
         (["--output", "out.mp3"], 2, "--output out.mp3"),
         (["--output", "{tmp}/none/out.wav"], 1, "none/out.wav"),
         (["--input", "{tmp}/gone.wav"], 1, "gone.wav"),
