@@ -1,4 +1,4 @@
-"""Short-time spectra and back, as matrix products over windows that slide by a hop.
+"""Short-time spectra and back, over windows that slide by a hop.
 
 Frame `j` is the spectrum of the `window` samples up to and including the hop `j`, so analysis
 costs no latency; synthesis uses the last `synthesis` samples of it, and costs `synthesis - hop`.
@@ -9,7 +9,6 @@ lacks is silent here, and the latency is the same, up to the next whole hop.
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.layers.convolution import framed, overlap_add
+from rtsep.layers.fourier import Fourier, InverseFourier
 from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import (
     COUNTDOWN,
@@ -62,7 +62,7 @@ class Spectrogram(StreamingLayer):
         self.bins = window // 2 + 1
         self.inputs, self.outputs = (channels,), (self.bins, 2 * channels)
         analysis, _ = window_pair(window, window if synthesis is None else synthesis, hop, shape)
-        self.register_buffer("basis", _default(_fourier(window) * analysis), persistent=False)
+        self.transform = Fourier(analysis)
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
         causal = self.window - self.hop
@@ -100,8 +100,8 @@ class Spectrogram(StreamingLayer):
 
     def _spectra(self, joined: Tensor, frames: int) -> Tensor:
         windows = framed(joined, frames, self.window, self.hop)
-        parts = _exact_product(windows.transpose(-1, -2), self.basis.flatten(0, 1).T)
-        return parts.unflatten(-1, (2, self.bins)).permute(0, 1, 4, 2, 3).flatten(-2)
+        parts = self.transform(windows.transpose(-1, -2))
+        return parts.permute(0, 1, 4, 2, 3).flatten(-2)
 
 
 class InverseSpectrogram(StreamingLayer):
@@ -130,9 +130,8 @@ class InverseSpectrogram(StreamingLayer):
         self.ratio = Fraction(hop)
         self.bins = window // 2 + 1
         self.inputs, self.outputs = (*over, self.bins, 2 * channels), (*over, channels)
-        _, weights = window_pair(window, self.synthesis, hop, shape)
-        basis = _inverse_fourier(window)[..., window - self.synthesis :] * weights
-        self.register_buffer("basis", _default(basis), persistent=False)
+        _, synthesis_window = window_pair(window, self.synthesis, hop, shape)
+        self.transform = InverseFourier(window, synthesis_window)
         self.overlap = -(-self.synthesis // hop) - 1
         self.shape, self.causal = shape, padding is None
         self.padding = padded(window, hop, padding)
@@ -169,8 +168,8 @@ class InverseSpectrogram(StreamingLayer):
         return samples[:, kept] / heard[0, kept].view(-1, *[1] * (samples.dim() - 2))
 
     def _windows(self, x: Tensor) -> Tensor:
-        parts = x.unflatten(-1, (-1, 2)).movedim(-3, -1).flatten(-2)
-        return _exact_product(parts, self.basis.flatten(0, 1)).movedim(-1, 2)
+        parts = x.unflatten(-1, (-1, 2)).movedim(-3, -1)
+        return self.transform(parts).movedim(-1, 2)
 
 
 def window_pair(
@@ -219,18 +218,6 @@ def _mirrored(joined: Tensor, first: Tensor | None) -> Tensor:
     return joined.gather(1, source[..., None].expand_as(joined))
 
 
-def _exact_product(x: Tensor, basis: Tensor) -> Tensor:
-    """Never in bfloat16, which autocast would choose: a transform loses too much in it."""
-    if not torch.is_autocast_enabled(x.device.type):
-        return x @ basis
-    with torch.autocast(x.device.type, enabled=False):
-        return x.to(basis.dtype) @ basis
-
-
-def _default(value: Tensor) -> Tensor:
-    return value.to(torch.get_default_dtype())
-
-
 def _hann(length: int) -> Tensor:
     return torch.hann_window(length, periodic=True, dtype=torch.float64)
 
@@ -244,26 +231,3 @@ def _overlapped(product: Tensor, hop: int) -> Tensor:
     length = product.shape[0]
     padded = torch.cat([product, product.new_zeros(-length % hop)])
     return padded.view(-1, hop).sum(0).repeat(-(-length // hop))[:length]
-
-
-def _fourier(window: int) -> Tensor:
-    """(2, bins, window) float64: the real transform's cosines and negative sines."""
-    angle = _angles(window)
-    return torch.stack([angle.cos(), -angle.sin()])
-
-
-def _inverse_fourier(window: int) -> Tensor:
-    """(2, bins, window) float64: what each real and imaginary part adds to a window."""
-    angle = _angles(window)
-    weight = torch.full((window // 2 + 1, 1), 2.0 / window, dtype=torch.float64)
-    weight[0] = 1.0 / window
-    if window % 2 == 0:
-        weight[-1] = 1.0 / window
-    return torch.stack([angle.cos() * weight, -angle.sin() * weight])
-
-
-def _angles(window: int) -> Tensor:
-    bins = torch.arange(window // 2 + 1, dtype=torch.float64)
-    # Reduced modulo the window first: the cosine of a large angle loses digits.
-    turns = (bins[:, None] * torch.arange(window, dtype=torch.float64)) % window
-    return turns * (2 * math.pi / window)
