@@ -24,6 +24,7 @@ FORMS = {
     "conventional": "conventional: channels first, stateful, eager PyTorch",
     "eager": "rtsep `eager` (the reference)",
     "onnxruntime": "rtsep `onnxruntime`",
+    "native": "rtsep `native`: our own kernels",
 }
 
 

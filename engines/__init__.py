@@ -21,6 +21,7 @@ __all__ = ["Engine", "StreamSpec", "available", "build", "default_chunk"]
 # Name to (libraries needed, how to install what is missing), in order of preference.
 _ENGINES = {
     "onnxruntime": (("onnxruntime",), "pip install onnxruntime"),
+    "native": (("llvmlite",), "pip install llvmlite"),
     "eager": (("torch",), "pip install torch"),
 }
 AUTO = "onnxruntime"

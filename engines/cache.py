@@ -113,7 +113,8 @@ def _source_version() -> str:
     import rtsep
 
     package, engines = Path(rtsep.__file__).parent, Path(__file__).parent
-    homes = [package / name for name in ("streaming", "layers", "models")] + [engines]
+    homes = [package / name for name in ("streaming", "layers", "models")]
+    homes += [engines, engines / "native"]
     digest = hashlib.sha256(rtsep.__version__.encode())
     for home in homes:
         for file in sorted(home.glob("*.py")):

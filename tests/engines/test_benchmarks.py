@@ -102,7 +102,7 @@ def test_streaming_benchmark_and_its_table(tmp_path):
     command = [sys.executable, "benchmarks/streaming.py", "--seconds", "10", "--chunks", "8"]
     subprocess.run([*command, "--out", str(out)], cwd=ROOT, check=True, capture_output=True)
     report = json.loads(out.read_text())
-    forms = {"conventional", "eager", "onnxruntime"}
+    forms = {"conventional", "eager", "native", "onnxruntime"}
     assert {(row["form"], row["paced"]) for row in report["results"]} == {
         (form, paced) for form in forms for paced in (True, False)
     }
@@ -116,7 +116,7 @@ def test_streaming_benchmark_and_its_table(tmp_path):
     subprocess.run(tables, cwd=ROOT, check=True)
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("<!-- end -->\nafter\n")
-    assert text.count("|\n") == 5 and "8 ms chunks" in text
+    assert text.count("|\n") == 6 and "8 ms chunks" in text
     subprocess.run([*tables, "--check"], cwd=ROOT, check=True)
 
 

@@ -12,14 +12,14 @@ from rtsep.errors import Failure, WrongCall
 
 def test_every_engine_is_listed_with_what_it_lacks():
     listed = engines.available()
-    assert {"eager", "onnxruntime"} <= set(listed)
+    assert {"eager", "native", "onnxruntime"} <= set(listed)
     assert all(reason is None or "pip install" in reason for reason in listed.values())
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (dict(engine="quantum"), "auto, onnxruntime, eager"),
+        (dict(engine="quantum"), "auto, onnxruntime, native, eager"),
         (dict(chunk=100), "64, 128, 192"),
         (dict(chunk=0), "64, 128, 192"),
         (dict(batch=0), "at least 1"),
@@ -39,7 +39,7 @@ def test_unknown_models():
         engines.build(3, "eager")
 
 
-@pytest.mark.parametrize("engine", ["eager", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["eager", "native", "onnxruntime"])
 def test_spec_says_what_was_built(engine):
     model = make("stereo")
     spec = engines.build(model, engine, chunk=128, batch=2).spec
@@ -58,7 +58,7 @@ def test_default_chunk_is_the_multiple_of_the_hop_nearest_four_milliseconds():
     assert engines.build(make(), "eager").spec.chunk == 64
 
 
-@pytest.mark.parametrize("engine", ["eager", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["eager", "native", "onnxruntime"])
 def test_wrong_buffers_and_rows(engine):
     built = engines.build(make(), engine, chunk=64)
     mixture, stems = (np.zeros(shape, np.float32) for shape in ((1, 1, 64), (1, 2, 1, 64)))

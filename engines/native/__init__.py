@@ -1,0 +1,78 @@
+"""Our own kernels: the exported step as one function of machine code, made when it is built.
+
+In the order in which a model goes through them: `lowering` (with `operators`, `products`, `states`)
+makes a `plan` of the graph, `memory` and `packing` say where everything lies, `program` (with
+`kernels`, `product`, `functions`, `loops`, `code`) writes it for LLVM, `processor` has it compiled,
+and `engine` runs it. What was compiled is kept; a second start needs no torch and no compiling.
+"""
+
+from __future__ import annotations
+
+import json
+
+from rtsep.engines import cache
+from rtsep.engines.native.engine import Native
+from rtsep.engines.native.processor import Processor, compiled, here
+from rtsep.engines.protocol import Progress
+from rtsep.engines.source import Source
+from rtsep.errors import Failure
+
+PRECISIONS = ("float32",)
+_LIBRARIES = ("torch", "onnx", "onnxscript", "onnx-ir", "llvmlite")
+
+
+def build(source: Source, chunk: int, batch: int, precision: str, progress: Progress) -> Native:
+    """From the cache, without torch, where it was built before.
+
+    Raises `Failure` where the model has an operation for which there is no kernel.
+    """
+    spec = source.stream("native", chunk, batch, precision)
+    processor = here()
+    key = cache.key(
+        spec.engine,
+        _LIBRARIES,
+        digest=spec.digest,
+        chunk=chunk,
+        batch=batch,
+        precision=precision,
+        level=processor.level,
+    )
+    parts = cache.read(key)
+    if parts is None:
+        parts = _compile(source, chunk, batch, processor, progress)
+        try:
+            cache.write(key, parts)
+        except OSError as error:
+            progress(f"not kept for next time: {error.strerror or error} in {cache.folder()}")
+    return Native(spec, parts["step.o"], parts["weights"], json.loads(parts["layout.json"]))
+
+
+def _compile(
+    source: Source, chunk: int, batch: int, processor: Processor, progress: Progress
+) -> dict[str, bytes]:
+    """The parts of a cache entry: machine code, weights, and where things lie."""
+    progress(f"loading {source.spec.name}")
+    from rtsep.engines.export import export_step
+    from rtsep.engines.native.lowering import lower
+    from rtsep.engines.native.memory import arrange, layout
+    from rtsep.engines.native.plan import Unsupported
+    from rtsep.engines.native.program import program
+
+    network = source.network()
+    progress(f"exporting {source.spec.name} for chunks of {chunk} samples, once")
+    model, leaves = export_step(network, chunk, batch)
+    try:
+        plan = lower(model, leaves)
+        memory = arrange(plan, processor)
+        progress(f"compiling {len(plan.operations)} operations for {processor.name}")
+        code = compiled(program(plan, memory, processor), processor)
+    except Unsupported as reason:
+        raise Failure(
+            f"engine native has no kernel for {source.spec.name}: {reason}; onnxruntime has"
+        ) from None
+    return {
+        "step.o": code,
+        "weights": memory.block,
+        "layout.json": json.dumps(layout(plan, memory)).encode(),
+        "plan.txt": f"{plan}\n".encode(),
+    }

@@ -1,0 +1,127 @@
+"""Runs a compiled step: all memory is there from the first to the last."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rtsep.engines.native.processor import Loaded
+from rtsep.engines.protocol import StreamSpec, check_buffers, check_rows, paused_rows
+from rtsep.errors import Failure
+
+
+class Native:
+    """One call per step, which lets go of the GIL; copies sound once in and once out."""
+
+    def __init__(
+        self, spec: StreamSpec, code: bytes, weights: bytes, layout: dict[str, Any]
+    ) -> None:
+        """`layout` is what `memory.layout` gives."""
+        self.spec = spec
+        self._code: Loaded | None = Loaded(code)
+        self._step = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
+            self._code.address("step")
+        )
+        self._arena = _lines(layout["size"])
+        self._block = _lines(len(weights))
+        self._block[:] = np.frombuffer(weights, np.uint8)
+        self._places = (self._arena.ctypes.data, self._block.ctypes.data)
+        self._mixture = self._array(layout["mixture"], "float32", spec.mixture_shape)
+        self._stems = self._array(layout["stems"], "float32", spec.stems_shape)
+        self._leaves = [_Leaf(self._arena, **leaf) for leaf in layout["leaves"]]
+        self.reset()
+
+    def process(
+        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
+    ) -> None:
+        if self._code is None:
+            raise Failure("this engine was closed")
+        check_buffers(self.spec, mixture, stems)
+        paused = paused_rows(self.spec, active)
+        if len(paused) == self.spec.batch:
+            stems[:] = 0
+            return
+        np.copyto(self._mixture, mixture, casting="same_kind")
+        kept = [[leaf.past(row) for leaf in self._leaves] for row in paused]
+        self._step(*self._places)
+        np.copyto(stems, self._stems)
+        for row, pasts in zip(paused, kept, strict=True):
+            stems[row] = 0
+            for leaf, past in zip(self._leaves, pasts, strict=True):
+                leaf.put(row, past)
+
+    def reset(self, rows: Sequence[int] | None = None) -> None:
+        if self._code is None:
+            raise Failure("this engine was closed")
+        if rows is not None:
+            check_rows(self.spec, rows)
+        for row in range(self.spec.batch) if rows is None else rows:
+            for leaf in self._leaves:
+                leaf.put(row, leaf.fresh)
+
+    def close(self) -> None:
+        self._code = self._step = None
+
+    def _array(self, offset: int, dtype: str, shape: Sequence[int]) -> np.ndarray:
+        return _array(self._arena, offset, dtype, shape)
+
+
+class _Leaf:
+    """A leaf of the state in the arena: a ring where it turns, else plain memory.
+
+    A ring of `turn` frames is there twice: frame `i` of the stream lies at `i % turn` and at
+    `turn` more, and the next is where the counter at `at` says.
+    """
+
+    def __init__(
+        self,
+        arena: np.ndarray,
+        *,
+        offset: int,
+        dtype: str,
+        shape: list[int],
+        fresh: float | int | list,
+        turn: int = 0,
+        at: int = 0,
+    ) -> None:
+        batch, *rest = shape
+        self.fresh = np.array(fresh, dtype)
+        if self.fresh.ndim:
+            self.fresh = self.fresh.reshape(rest)
+        self._turn = turn
+        if turn:
+            self._frames, rest = rest[0], [2 * turn, *rest[1:]]
+            self._at = _array(arena, at, "int64", (1,))
+        self._rows = _array(arena, offset, dtype, (batch, *rest))
+
+    def past(self, row: int) -> np.ndarray:
+        """A copy of a row, the oldest frame first."""
+        if not self._turn:
+            return self._rows[row].copy()
+        end = int(self._at[0]) + self._turn
+        return self._rows[row, end - self._frames : end].copy()
+
+    def put(self, row: int, past: np.ndarray) -> None:
+        """The row as it is to be at the next step."""
+        if not self._turn:
+            self._rows[row] = past
+            return
+        places = (int(self._at[0]) - np.arange(self._frames, 0, -1)) % self._turn
+        self._rows[row, places] = past
+        self._rows[row, places + self._turn] = past
+
+
+def _array(arena: np.ndarray, offset: int, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape)) * kind.itemsize
+    return arena[offset : offset + size].view(kind).reshape(shape)
+
+
+def _lines(size: int) -> np.ndarray:
+    """Zeros that start on a cache line."""
+    raw = np.zeros(size + 63, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]

@@ -1,0 +1,59 @@
+"""How a product's weight lies in memory: in panels, each as wide as what registers hold.
+
+A panel has `vectors` vectors of columns, row after row of the weight, so that the kernel reads it
+from front to back. The last panel may be narrower; its last vector is filled up with zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rtsep.engines.native.processor import Processor
+
+_MOST_VECTORS = 8
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A product's rows in blocks of at most `rows`, its columns in panels of `vectors`."""
+
+    rows: int
+    vectors: int
+    width: int
+
+    @property
+    def columns(self) -> int:
+        return self.vectors * self.width
+
+    def panels(self, n: int) -> list[tuple[int, int]]:
+        """(first column, vectors) of each panel of `n` columns."""
+        found = []
+        for start in range(0, n, self.columns):
+            left = -(-(n - start) // self.width)
+            found.append((start, min(self.vectors, left)))
+        return found
+
+
+def tiles(m: int, n: int, processor: Processor) -> Tiles:
+    """Blocks of nearly equal size whose sums, with a row of the panel, fit the registers."""
+    most = 8 if processor.registers >= 32 else 4
+    rows = -(-m // -(-m // most))
+    fitting = (processor.registers - 2) // (rows + 1)
+    needed = -(-n // processor.width)
+    vectors = max(1, min(fitting, _MOST_VECTORS))
+    return Tiles(rows, -(-needed // -(-needed // vectors)), processor.width)
+
+
+def pack(weight: np.ndarray, tiles: Tiles) -> np.ndarray:
+    """(k, n) float32 to the panels, one after the other, flat."""
+    k, n = weight.shape
+    panels = []
+    for start, vectors in tiles.panels(n):
+        columns = vectors * tiles.width
+        panel = np.zeros((k, columns), np.float32)
+        chosen = weight[:, start : start + columns]
+        panel[:, : chosen.shape[1]] = chosen
+        panels.append(panel.ravel())
+    return np.concatenate(panels)

@@ -1,0 +1,137 @@
+"""The kernel of a product: a few rows times panels of a weight, its sums held in registers."""
+
+from __future__ import annotations
+
+from rtsep.engines.native import functions
+from rtsep.engines.native.code import Code, pieces, vector
+from rtsep.engines.native.kernels import Kernel, Operands, kernel
+from rtsep.engines.native.packing import tiles
+from rtsep.engines.native.plan import Load, Product, View
+from rtsep.engines.native.processor import Processor
+
+# As many sums at least as a multiply-add takes cycles, times how many start in each.
+_IN_FLIGHT = 8
+
+
+def product(operation: Product, processor: Processor) -> Kernel:
+    m, k = operation.rows.shape
+    n = operation.out.shape[1]
+    weight = View(operation.weight, 0, (k, n), (n, 1))
+    operands = Operands(operation.out, Load(operation.rows), Load(weight), operation.expression)
+    code, tile = Code(), tiles(m, n, processor)
+    panels = tile.panels(n)
+    alike = sum(1 for _, vectors in panels if vectors == tile.vectors)
+    last_full = panels[-1][1] < tile.vectors or n % tile.columns == 0
+    alike -= not last_full
+    blocks = [(start, min(tile.rows, m - start)) for start in range(0, m, tile.rows)]
+    many = sum(1 for _, rows in blocks if rows == tile.rows)
+    emitter = _Panel(code, operation, operands, tile.width, k, n)
+
+    def panel(first: str, vectors: int, whole: bool, columns: int) -> None:
+        start = code.linear((first, k))
+        code.loop(
+            many,
+            lambda i: emitter.block(
+                code.linear((i, tile.rows)), tile.rows, first, start, vectors, columns
+            ),
+        )
+        if many < len(blocks):
+            row, rows = blocks[-1]
+            emitter.block(str(row), rows, first, start, vectors, columns)
+
+    if alike:
+        code.loop(
+            alike,
+            lambda p: panel(code.linear((p, tile.columns)), tile.vectors, True, tile.columns),
+        )
+    for first, vectors in panels[alike:]:
+        panel(str(first), vectors, False, n - first)
+    return kernel(code, operands.views)
+
+
+class _Panel:
+    """Emits blocks of rows times a panel."""
+
+    def __init__(
+        self, code: Code, operation: Product, operands: Operands, width: int, k: int, n: int
+    ) -> None:
+        self.code, self.operation, self.operands = code, operation, operands
+        self.width, self.k = width, k
+        self.type = vector("float", width)
+        self.steps = tuple(view.strides[1] for view in operands.views)
+
+    def block(
+        self, row: str, rows: int, first: str, start: str, vectors: int, columns: int
+    ) -> None:
+        """Rows from `row` times the panel that starts at column `first`, at `start` in memory."""
+        code, width = self.code, self.width
+        sums = self._sums(row, rows, start, vectors)
+        for t in range(rows):
+            for j in range(vectors):
+                left = min(width, columns - j * width)
+                parts = [(0, width)] if left == width else pieces(left, width)
+                for lane, narrow in parts:
+                    part = code.part(sums[t][j], "f32", width, lane, narrow)
+                    self._finish(part, row, t, first, j * width + lane, narrow)
+
+    def _sums(self, row: str, rows: int, start: str, vectors: int) -> list[list[str]]:
+        """A loop along k with all sums in registers, several of each where there are few."""
+        code = self.code
+        strands = 1
+        while 2 * strands * rows * vectors <= _IN_FLIGHT and self.k % (2 * strands) == 0:
+            strands *= 2
+        count = rows * vectors
+        stride = self.operation.rows.strides[0]
+        base = code.linear((row, stride))
+
+        def body(index: str, *sums: str) -> list[str]:
+            after = []
+            for strand in range(strands):
+                at = code.linear((index, strands), start=strand)
+                weights = [
+                    code.load(
+                        "%p2",
+                        "f32",
+                        code.linear(
+                            (at, vectors * self.width), (str(j * self.width), 1), start=start
+                        ),
+                        1,
+                        self.width,
+                    )
+                    for j in range(vectors)
+                ]
+                for t in range(rows):
+                    place = code.linear((base, 1), (str(t * stride), 1), start=at)
+                    value = code.load("%p1", "f32", place, 0, self.width)
+                    for j in range(vectors):
+                        before = sums[strand * count + t * vectors + j]
+                        after.append(self._fused(value, weights[j], before))
+            return after
+
+        carried = [(self.type, "zeroinitializer")] * (count * strands)
+        found = code.loop(self.k // strands, body, carried)
+        maths = functions.Vector(code, self.width)
+        while len(found) > count:
+            half = len(found) // 2
+            found = [maths.add(a, b) for a, b in zip(found[:half], found[half:], strict=True)]
+        return [found[t * vectors : (t + 1) * vectors] for t in range(rows)]
+
+    def _fused(self, a: str, b: str, c: str) -> str:
+        inputs = [(self.type, a), (self.type, b), (self.type, c)]
+        return self.code.call(self.type, f"llvm.fmuladd.v{self.width}f32", *inputs)
+
+    def _finish(self, value: str, row: str, t: int, first: str, column: int, width: int) -> None:
+        """What follows the product, and its place."""
+        code = self.code
+        offsets = []
+        for number, view in enumerate(self.operands.views):
+            if number in (1, 2):
+                offsets.append("0")
+                continue
+            fixed = t * view.strides[0] + column * view.strides[1]
+            offsets.append(
+                code.linear((row, view.strides[0]), (first, view.strides[1]), start=fixed)
+            )
+        load = self.operands.reader(code, offsets, self.steps, width)
+        value = functions.emit(code, self.operation.expression, width, load, value)
+        self.operands.write(code, value, offsets, self.steps, width)
