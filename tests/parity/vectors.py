@@ -60,7 +60,7 @@ class Vector:
         """Largest absolute difference allowed of the tensor of that name."""
         rounding = json.loads(self.metadata["float32_vs_float64_max_abs"])
         relative = 1e-5 * float(self.tensors[name].abs().max())
-        return max(relative, 10 * rounding.get(name, rounding["output"]))
+        return max(relative, 10 * rounding.get(name, rounding.get("output", 0.0)))
 
 
 FOUND = [Vector.at(path) for path in sorted(FOLDER.glob("*.safetensors"))]

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     from rtsep.models.base import Separator
 
-FORMATS = ("asteroid", "naplab", "cadenza", "denoiser", "openunmix", "hstasnet", "unet", "waveunet")
+FORMATS = (
+    "asteroid",
+    "naplab",
+    "cadenza",
+    "nussl",
+    "denoiser",
+    "openunmix",
+    "hstasnet",
+    "unet",
+    "waveunet",
+)
 
 
 def detect(tensors: Iterable[str]) -> str:

@@ -39,7 +39,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     if isinstance(content.get("config"), bytes):
         # As hs-tasnet stores them: a pickle of the arguments within that of the tensors.
         content = {"state_dict": content.get("model"), "model_args": unpickled(content["config"])}
-    stored = content.get("model_args", content.get("kwargs", {}))
+    kinds = ("model_args", "kwargs", "metadata")
+    stored = next((content[kind] for kind in kinds if kind in content), {})
     kept = (content.get(key) for key in ("model_state_dict", "state_dict", "state"))
     tensors = next((value for value in kept if value is not None), content)
     if not isinstance(tensors, Mapping) or not isinstance(stored, Mapping):
