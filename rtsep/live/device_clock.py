@@ -259,14 +259,14 @@ def _closed(stream) -> bool:
 
     def close() -> None:
         try:
-            with quiet():
-                stream.close()
+            stream.close()
         except Exception:
             pass  # what is gone needs no closing
 
     closing = threading.Thread(target=close, daemon=True)
-    closing.start()
-    closing.join(1)
+    with quiet():
+        closing.start()
+        closing.join(1)
     return not closing.is_alive()
 
 

@@ -119,12 +119,9 @@ class Server:
         return False
 
     def close(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        # Not gently: a server that was set free may wait for its clients for long.
+        self.process.kill()
+        self.process.wait()
 
     def __exit__(self, *_) -> None:
         self.close()

@@ -71,16 +71,14 @@ def play(
         between |= ends or {}
         with open_session(Ends(**between), options, say=said.append) as session:
             session.start()
-            if free:
-                cards[0].client.set_freewheel(True)
             for card in reversed(cards):
                 card.go()
+            if free:
+                cards[0].client.set_freewheel(True)
             meanwhile(session, cards)
             assert session.join(patience), "the run does not end"
             summary = session.finish()
             latency = session.latency
-            if free:
-                cards[0].client.set_freewheel(False)
         heard = cards[-1].heard
         if apart:
             # The loudspeaker may have begun a little before the microphone.
