@@ -179,6 +179,12 @@ class ConvTranspose(StreamingLayer):
         samples = silence(samples, live_frames(state, samples.shape[1]))
         return samples, {"tail": tail} | next_countdown(state, samples.shape[1])
 
+    def segment(self, x: Tensor) -> Tensor:
+        """Cut alike at both ends: `(frames - 1) * stride + kernel - 2 * trim` samples."""
+        wanted = (x.shape[1] - 1) * self.stride + self.kernel - 2 * self.trim
+        after = x.new_zeros(x.shape[0], self.overlap, *x.shape[2:])
+        return self.forward(torch.cat([x, after], 1))[:, :wanted]
+
 
 def framed(joined: Tensor, frames: int, window: int, hop: int) -> Tensor:
     """(batch, frames, window, channels) windows, `hop` apart.

@@ -32,6 +32,8 @@ class Resample(StreamingLayer):
         filters: (new, taps); output `j * new + i` is the sum over t of `filters[i, t]` times the
             input at `j * old - padding + t`.
         padding: zeros that the public form puts before the first sample.
+
+    Beyond the ends of a segment its first and last sample stay, as julius has it.
     """
 
     def __init__(self, filters: Tensor, old: int, padding: int, channels: int) -> None:
@@ -57,6 +59,14 @@ class Resample(StreamingLayer):
         y = self.filtered(used)
         y = silence(y, live_frames(state, y.shape[1]))
         return y, {"past": joined[:, x.shape[1] :]} | next_countdown(state, y.shape[1])
+
+    def segment(self, x: Tensor) -> Tensor:
+        wanted = x.shape[1] * self.new // self.hop
+        groups = -(-wanted // self.new)
+        after = max(0, (groups - 1) * self.hop + self.taps - self.padding - x.shape[1])
+        before = x[:, :1].expand(-1, self.padding, -1)
+        held = torch.cat([before, x, x[:, -1:].expand(-1, after, -1)], 1)
+        return self.filtered(held)[:, :wanted]
 
     def filtered(self, x: Tensor) -> Tensor:
         """What can be computed of (batch, samples, channels), without padding and state."""
@@ -84,6 +94,21 @@ def halved(channels: int, zeros: int = 56) -> Resample:
     filters[::2] = _half_band(zeros) / 2
     filters[2 * zeros - 1] = 0.5
     return Resample(filters[None], 2, 2 * zeros - 1, channels)
+
+
+def resampled(channels: int, old: int, new: int, zeros: int = 24, band: float = 0.945) -> Resample:
+    """`new` samples for every `old`, by the filters of `julius.resample_frac`.
+
+    Sincs of `band` times half the lower rate, `zeros` crossings to either side under a squared
+    cosine, each scaled to a sum of 1. `old` and `new` share no factor.
+    """
+    rate = band * min(old, new)
+    width = math.ceil(zeros * old / rate)
+    taps = torch.arange(-width, width + old, dtype=torch.float64) / old
+    times = (taps - torch.arange(new, dtype=torch.float64)[:, None] / new) * rate
+    times = times.clamp(-zeros, zeros)
+    filters = torch.sinc(times) * torch.cos(math.pi * times / (2 * zeros)).square()
+    return Resample(filters / filters.sum(1, keepdim=True), old, width, channels)
 
 
 def _half_band(zeros: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import ClassVar
 
 import torch
@@ -48,7 +49,7 @@ class Demucs(Separator):
         # The authors' causal checkpoints: 16 ms hops, 37 ms late.
         **{
             f"dns{hidden}": dict(
-                hidden=[hidden * 2**level for level in range(5)],
+                hidden=[hidden * 2**index for index in range(5)],
                 kernel=8,
                 stride=4,
                 synthesis=None,
@@ -112,14 +113,14 @@ class Demucs(Separator):
 
         widths = [channels, *hidden]
         network: StreamingLayer = LSTM(widths[-1], widths[-1], layers)
-        for level in reversed(range(depth)):
-            given = widths[level] if level else estimated * channels
-            network = _level(
+        for index in reversed(range(depth)):
+            given = widths[index] if index else estimated * channels
+            network = level(
                 network,
-                (widths[level], widths[level + 1], given),
-                tuple(sizes[level] for sizes in windows),
-                gated,
-                last=level == 0,
+                (widths[index], widths[index + 1], given),
+                tuple(sizes[index] for sizes in windows),
+                gated=gated,
+                last=index == 0,
             )
         for _ in range(ROUNDS[resample]):
             network = Serial(doubled(channels), network, halved(estimated * channels))
@@ -136,35 +137,68 @@ class Demucs(Separator):
         self.finish(network)
 
 
-def product(inputs: int, outputs: int, gated: bool) -> nn.Sequential:
-    """A product with a matrix, gated by as many sigmoids or rectified."""
-    if gated:
-        return nn.Sequential(nn.Linear(inputs, 2 * outputs), nn.GLU(-1))
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU())
-
-
-def _level(
+def level(
     inner: StreamingLayer,
     widths: tuple[int, int, int],
     windows: tuple[int, int, int],
-    gated: bool,
-    last: bool,
+    *,
+    gated: bool = True,
+    last: bool = False,
+    activation: type[nn.Module] = nn.ReLU,
+    norm: Callable[[int], StreamingLayer] | None = None,
+    aside: tuple[int, Sequence[StreamingLayer], Sequence[StreamingLayer]] = (0, (), ()),
 ) -> Serial:
     """Down by one convolution, through `inner` and past it, and up again.
 
-    `widths` are the channels in, inside and out; `windows` the kernels down and up and the stride.
+    Args:
+        widths: channels in, inside and out.
+        windows: kernel down, kernel up, stride.
+        gated: whether the products are gated or rectified.
+        last: whether nothing follows the convolution up.
+        norm: from a width to the norm that follows each product; None for none.
+        aside: what the causal form has not: frames to either side that the product on the way up
+            sees, and layers before the product on the way down, and after the one on the way up.
     """
     (inputs, inside, outputs), (kernel, synthesis, stride) = widths, windows
-    down = nn.Sequential(nn.ReLU(), *product(inside, inside, gated))
-    layers = [
-        # Starts where its window ends with that of the transposed convolution.
-        Conv(inputs, inside, kernel, stride, padding=kernel - synthesis),
-        Pointwise(down, (inside,)),
-        Skip(inner, torch.add, (inside,)),
-        Pointwise(product(inside, inside, gated), (inside,)),
-        ConvTranspose(inside, outputs, synthesis, stride),
-    ]
-    return Serial(*layers) if last else Serial(*layers, Pointwise(nn.ReLU(), (outputs,)))
+    around, on_the_way_down, on_the_way_up = aside
+    wide = 2 * inside if gated else inside
+    gate = nn.GLU(-1) if gated else nn.ReLU()
+
+    def normed(width: int) -> list[StreamingLayer]:
+        return [norm(width)] if norm else []
+
+    return Serial(
+        *_fused(
+            # Starts where its window ends with that of the transposed convolution.
+            Conv(inputs, inside, kernel, stride, padding=kernel - synthesis),
+            *normed(inside),
+            activation(),
+            *on_the_way_down,
+            nn.Linear(inside, wide),
+            *normed(wide),
+            gate,
+            Skip(inner, torch.add, (inside,)),
+            Conv(inside, wide, 2 * around + 1, padding=around)
+            if around
+            else nn.Linear(inside, wide),
+            *normed(wide),
+            gate,
+            *on_the_way_up,
+            ConvTranspose(inside, outputs, synthesis, stride),
+            *([] if last else [*normed(outputs), activation()]),
+        )
+    )
+
+
+def _fused(*parts: nn.Module) -> list[StreamingLayer]:
+    """Functions of a frame that follow each other become one layer, whose frames are known."""
+    layers: list[StreamingLayer] = []
+    for streaming, group in groupby(parts, lambda part: isinstance(part, StreamingLayer)):
+        if streaming:
+            layers += group
+        else:
+            layers.append(Pointwise(nn.Sequential(*group)))
+    return layers
 
 
 def each(name: str, value: int | Sequence[int], depth: int) -> tuple[int, ...]:

@@ -73,6 +73,10 @@ class Blockwise(StreamingLayer):
         following = {"past": joined[:, frames:], "tail": tail}
         return y, following | next_countdown(state, frames)
 
+    def segment(self, x: Tensor) -> Tensor:
+        """One window, however long."""
+        return self.network(x)
+
     def _block(self, window: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
         """The next `hop` frames, and what the next block fades in over."""
         end = self.window - self.lookahead

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from parity.form import Form
+from parity.blocks import check_in_blocks
+from parity.form import Form, close, outside
 from parity.vectors import Vector
 from rtsep import create
 from rtsep.checkpoints import importers
@@ -62,6 +64,39 @@ class Denoiser(Form):
         return slice(0, kept)
 
 
+class Segmented(Form):
+    """It sees its whole input: compared on the recorded segment, then in blocks."""
+
+    def check_whole(self, vector: Vector) -> None:
+        found = self.model(vector).network.segment(vector.mixture)
+        close("whole", outside(found), vector.tensors["output"], vector.bound())
+
+    def check_streamed(self, vector: Vector, seed: int) -> None:
+        check_in_blocks(vector, self.model(vector), seed)
+
+    def check_look_ahead(self, vector: Vector) -> None:
+        """Of blocks it is what they were given; that they give it, `check_in_blocks` tests."""
+
+    @torch.no_grad()
+    def check_imported(self, vector: Vector, model: Separator) -> None:
+        assert model.rate == int(vector.metadata["sample_rate"])
+        assert model.stems == tuple(vector.config["sources"])
+        found = model.network.segment(vector.mixture)
+        close("imported", outside(found), vector.tensors["output"], vector.bound())
+
+
+class PublicPackage(Segmented):
+    """The public class itself, where its package is installed."""
+
+    def model(self, vector: Vector) -> Separator:
+        pytest.importorskip("demucs.htdemucs", reason="the extra [demucs] is not installed")
+        return super().model(vector)
+
+    def check_imported(self, vector: Vector, model: Separator) -> None:
+        super().check_imported(vector, model)
+        assert model.params["blocks"]["window"] == vector.mixture.shape[1]
+
+
 @torch.no_grad()
 def _at_level(model: Separator, vector: Vector) -> Separator:
     """The model with the division by the whole signal's deviation in its outermost weights."""
@@ -74,4 +109,8 @@ def _at_level(model: Separator, vector: Vector) -> Separator:
     return model
 
 
-FORMS: dict[str, Form] = {"denoiser.demucs.Demucs": Denoiser()}
+FORMS: dict[str, Form] = {
+    "denoiser.demucs.Demucs": Denoiser(),
+    "demucs.demucs.Demucs": Segmented(),
+    "demucs.htdemucs.HTDemucs": PublicPackage(),
+}

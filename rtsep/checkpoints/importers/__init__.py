@@ -27,6 +27,7 @@ FORMATS = (
     "cadenza",
     "nussl",
     "denoiser",
+    "demucs",
     "openunmix",
     "hstasnet",
     "unet",

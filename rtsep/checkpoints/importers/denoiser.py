@@ -86,8 +86,9 @@ def _keys(depth: int, layers: int) -> list[str]:
         for kind in ("weight", "bias")
         for part in ("ih", "hh")
     ]
-    return [*_pairs(down), *lstm, *_pairs(up)]
+    return [*pairs(*down), *lstm, *pairs(*up)]
 
 
-def _pairs(layers: list[str]) -> list[str]:
+def pairs(*layers: str) -> list[str]:
+    """The names of their weights and biases."""
     return [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]

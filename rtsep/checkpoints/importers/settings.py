@@ -21,6 +21,11 @@ class Settings:
         self._given = {key: value for key, value in given.items() if value is not None}
         self.rate = rate
 
+    @property
+    def given(self) -> dict:
+        """All that are known, unchecked."""
+        return dict(self._given)
+
     def need(self, **wanted: type) -> list:
         """The values of these arguments; one error names all that are missing."""
         if missing := [name for name in wanted if name not in self._given]:
