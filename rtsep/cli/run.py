@@ -108,7 +108,9 @@ def command(
     ] = "0dB",
     idle: Annotated[
         float,
-        typer.Option(help="Rest after so many seconds of silence, 0 for never.", metavar="S"),
+        typer.Option(
+            help="Rest after so many seconds of silence (below -70 dB), 0 for never.", metavar="S"
+        ),
     ] = 0.0,
     strict: Annotated[
         bool, typer.Option(help="End with exit code 1 if there was any miss.")

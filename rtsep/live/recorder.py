@@ -105,15 +105,18 @@ class Recorder:
     def start(self) -> None:
         self._thread.start()
 
-    def finish(self, end: int) -> None:
+    def finish(self, end: int, seconds: float | None = None) -> None:
         """Writes what is left up to clock time `end`, and closes the files.
 
-        Of a recording that never began nothing is left.
+        Of a recording that never began nothing is left. A disk that hangs is waited for for at most
+        so many `seconds`; then the files stay as they are.
         """
         self._end = end
         self._wake.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                return
         empty = self.samples == 0
         self._tape.close()
         if empty:

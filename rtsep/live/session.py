@@ -133,7 +133,7 @@ class Session:
                 self.clock.join()
         self.process.stop()
         if self.recorder is not None:
-            self.recorder.finish(0)
+            self.recorder.finish(0, seconds=2)
             self.recorder = None
         for end in (self._source, self._sink):
             if end is not None:

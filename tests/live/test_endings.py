@@ -1,13 +1,10 @@
 """How a run ends, or goes on all the same: signals, a closed terminal, suspension, a full disk."""
 
-import fcntl
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -62,14 +59,14 @@ def gone(pid, seconds=5):
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_asked_to_end_it_completes_its_files(number, tmp_path):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_asked_to_end_it_completes_its_files(name, tmp_path):
     going = Going(tmp_path)
     going.wait()
-    going.process.send_signal(number)
+    going.process.send_signal(signal.Signals[name])
     out, err = going.process.communicate(timeout=100)
     assert (going.process.returncode, err) == (0, "")
-    if number == signal.SIGTERM:
+    if name == "SIGTERM":
         assert "ended by SIGTERM" in out
     going.assert_complete()
 
@@ -108,6 +105,10 @@ def test_ctrl_c_before_it_begins(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="gets a controlling terminal Linux's way")
 def test_a_closed_terminal(tmp_path):
     """The run loses its terminal while it draws its status line there."""
+    import fcntl
+    import pty
+    import termios
+
     outside, inside = pty.openpty()
     going = Going(
         tmp_path,

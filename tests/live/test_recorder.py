@@ -149,6 +149,31 @@ def test_a_stall_is_silent_in_all_files_alike(tmp_path, monkeypatch):
     assert_sums_to_mix(files)
 
 
+def test_a_disk_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
+    resume, hangs, written = threading.Event(), threading.Event(), os.write
+
+    def write(file, data):
+        hangs.set()
+        resume.wait(20)
+        return written(file, data)
+
+    with Device(rate=RATE, channels=1, stems=2, block=64, latency=0) as device:
+        recorder = Recorder(device.block, tmp_path, ("voice", "background"), "background")
+        monkeypatch.setattr(os, "write", write)
+        recorder.start()
+        for _ in range(200):
+            device.call(np.ones((64, 1)))
+        assert hangs.wait(20)
+        began = time.monotonic()
+        recorder.finish(0, seconds=0.2)
+        assert time.monotonic() - began < 10
+        resume.set()
+        recorder.finish(64 * 200)
+    files = recorded(tmp_path)
+    assert files.keys() == {"voice", "background", "mix"}
+    assert_sums_to_mix(files)
+
+
 def test_refusals_leave_nothing(tmp_path):
     with Device(rate=RATE, channels=1, stems=2, block=64, latency=0) as device:
         names = ("voice", "background")
