@@ -66,9 +66,10 @@ def lower(model: ir.Model, leaves: list[Leaf]) -> Plan:
     """Raises `Unsupported` for what has no form here."""
     from rtsep.engines.native.operators import OPERATORS
     from rtsep.engines.native.products import PRODUCTS
+    from rtsep.engines.native.recurrence import lstm
     from rtsep.engines.native.states import States
 
-    operators = OPERATORS | PRODUCTS
+    operators = OPERATORS | PRODUCTS | {"LSTM": lstm}
 
     graph = model.graph
     lowering = Lowering(graph)

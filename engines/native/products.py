@@ -9,13 +9,7 @@ import onnx_ir as ir
 
 from rtsep.engines.native import views
 from rtsep.engines.native.lowering import Lazy, Lowering, Value
-from rtsep.engines.native.operators import (
-    attribute,
-    constant_of,
-    padded,
-    reduced,
-    sliced,
-)
+from rtsep.engines.native.operators import attribute, constant_of, padded, reduced, sliced
 from rtsep.engines.native.plan import Load, Product, Result, Unsupported
 
 
@@ -33,12 +27,39 @@ def product(low: Lowering, x: Value, weight: np.ndarray) -> Lazy:
 
 
 def matmul(low: Lowering, node: ir.Node, a: Value, b: Value) -> Value:
-    if isinstance(b, np.ndarray) and b.ndim >= 2 and math.prod(b.shape[:-2]) == 1:
-        if b.ndim <= len(a.shape):
-            return product(low, a, b.reshape(b.shape[-2:]))
     if len(a.shape) < 2 or len(b.shape) < 2:
         raise Unsupported("a product with a vector")
+    if isinstance(b, np.ndarray):
+        if math.prod(b.shape[:-2]) == 1 and b.ndim <= len(a.shape):
+            return product(low, a, b.reshape(b.shape[-2:]))
+        return _several(low, low.lazy(a), b)
+    if isinstance(a, np.ndarray) and math.prod(a.shape[:-2]) == 1 and a.ndim <= len(b.shape):
+        # Of the transposed, which swaps the two.
+        weight = np.ascontiguousarray(a.reshape(a.shape[-2:]).T)
+        return _swapped(low, product(low, _swapped(low, b), weight))
     return _free_product(low, a, b)
+
+
+def _swapped(low: Lowering, x: Value) -> Lazy:
+    x = low.lazy(x)
+    rank = len(x.shape)
+    order = (*range(rank - 2), rank - 1, rank - 2)
+    shape = tuple(x.shape[axis] for axis in order)
+    return low.moved(x, lambda view: views.permute(view, order), shape)
+
+
+def _several(low: Lowering, x: Lazy, weights: np.ndarray) -> Lazy:
+    """(..., m, k) times constants (..., k, n): a product for each of them."""
+    outer = np.broadcast_shapes(x.shape[:-2], weights.shape[:-2])
+    x = low.settled(low.expanded(x, (*outer, *x.shape[-2:])))
+    weights = np.broadcast_to(weights, (*outer, *weights.shape[-2:]))
+    out = low.scratch((*outer, x.shape[-2], weights.shape[-1]), "f32")
+    for index in np.ndindex(outer):
+        rows, place = low.view(x), out
+        for position in index:
+            rows, place = views.pick(rows, 0, position), views.pick(place, 0, position)
+        low.store(product(low, Lazy(rows.shape, Load(rows)), weights[index]), place)
+    return Lazy(out.shape, Load(out))
 
 
 def _free_product(low: Lowering, a: Value, b: Value) -> Lazy:
