@@ -58,8 +58,9 @@ def create(arch: str, config: str | None = None, **params) -> Separator:
         params = network.configurations[config] | params
     try:
         return network(**params)
-    except (TypeError, ValueError) as error:
-        said = str(error).removeprefix(f"{network.__name__}.__init__() ")
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        # Sizes that no layer can have, found where a layer is made, are wrong parameters too.
+        said = str(error).split("\n")[0].removeprefix(f"{network.__name__}.__init__() ")
         raise WrongCall(f"{arch}: {said}") from None
 
 
