@@ -65,6 +65,8 @@ def build(public: Tensors, settings: Settings, roles: dict) -> Separator:
     if (given := settings.get("num_channels", list, widths)) != widths:
         raise Failure(f"num_channels is {given} by the settings, {widths} by the tensors")
     rate, stride, target = settings.need_rate("sample_rate", strides=int, target_output_size=int)
+    if stride < 1:
+        raise Failure(f"strides is {stride}: it is at least 1")
     form = dict(
         widths=widths, down_kernel=down, up_kernel=up, stride=stride, doubled=True, taps=taps
     )
