@@ -28,6 +28,7 @@ CENTRED = {
     "through": True,
     "exponent": 1.0,
 }
+BLOCKS = {"window": 8 * 11, "hop": 24, "lookahead": 16, "crossfade": 9}
 quick = settings(max_examples=8, deadline=None)
 
 
@@ -91,8 +92,7 @@ def test_centred_look_ahead_is_latency(layers: int, ahead: int) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_in_blocks(channels: int) -> None:
-    blocks = {"window": 8 * 11, "hop": 24, "lookahead": 16, "crossfade": 9}
-    model = small(**CENTRED, channels=channels, blocks=blocks, consistency="equal")
+    model = small(**CENTRED, channels=channels, blocks=BLOCKS, consistency="equal")
     check(model)
     assert (model.hop, model.latency) == (24, 25)
 
@@ -137,7 +137,12 @@ def test_learns() -> None:
 
 
 @pytest.mark.parametrize(
-    "form, chunk", [({}, 64), (CENTRED, 64), ({"channels": 2, "stride": (2, 2)}, 16)]
+    "form, chunk",
+    [
+        ({"channels": 2}, 64),
+        (CENTRED | {"layers": 1}, 64),
+        (CENTRED | {"layers": 1, "blocks": BLOCKS}, 24),
+    ],
 )
 def test_engine(form: dict, chunk: int, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RTSEP_CACHE_DIR", str(tmp_path))

@@ -135,11 +135,21 @@ def test_learns() -> None:
 
 
 @pytest.mark.parametrize(
-    "form, chunk", [({}, 16), ({"form": "centred", "norm": "batch", "channels": 2}, 16)]
+    "form, chunk",
+    [
+        ({}, 16),
+        ({"form": "centred", "norm": "batch", "channels": 2, "widths": (3, 4)}, 16),
+        (VALID | {"norm": "group", "taps": 5, "blocks": "any", "widths": (8, 16)}, 16),
+    ],
 )
 def test_engine(form: dict, chunk: int, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RTSEP_CACHE_DIR", str(tmp_path))
     torch.set_default_dtype(torch.float32)
+    if "blocks" in form:
+        window, given = segment_sizes(SMALL | form | {"stride": 2}, output=2 * chunk)
+        lost = (window - given) // 2
+        blocks = {"window": window, "hop": chunk, "lookahead": lost, "crossfade": 4}
+        form = form | {"blocks": blocks}
     model = small(**form)
     x = np.random.default_rng(0).standard_normal((1, model.channels, 8 * chunk), np.float32)
     found = []
