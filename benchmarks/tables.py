@@ -66,8 +66,42 @@ def startup(results: Path = RESULTS) -> str:
 
 
 def latency(results: Path = RESULTS) -> str:
-    """Internal latency by queue, with the misses of a run at each."""
+    """Predicted against measured latency on a JACK server, alone and beside busy neighbours."""
     report = json.loads((results / "latency.json").read_text())
+    rate = report["rate"]
+    heads = ("block", "neighbours", "predicted", "measured", "callback, µs", "steps, ms")
+    lines = [
+        _line(*heads, "deadline", "misses"),
+        _line("---:", "---", *("---:" for _ in range(6))),
+    ]
+    for row in report["results"]:
+        call, step = row["callback_ms"], row["step_ms"]
+        same = row["measured_mix"] == row["measured_voice"] and row["mix_bit_equal"]
+        apart = f"{row['measured_mix']} mix, {row['measured_voice']} voice"
+        lines.append(
+            _line(
+                f"{row['block']}",
+                "busy" if row["busy"] else "none",
+                f"{row['predicted']} ({1e3 * row['predicted'] / rate:.2f} ms)",
+                f"{row['measured_mix']}" if same else apart,
+                f"{1e3 * call['p50']:.1f} ({1e3 * call['p99']:.1f})",
+                f"{step['p50']:.2f} ({step['p99']:.2f})",
+                f"{row['deadline_ms']:.2f} ms",
+                f"{row['misses']['total']}",
+            )
+        )
+    note = (
+        f"`{report['model']}` at {rate} Hz on a JACK server whose period is the block, for "
+        f"{report['seconds']:g} s each (`benchmarks/latency.py`): from what a client plays to what "
+        "it hears, the block included that such a loop costs. Latencies in samples, times as "
+        f"median (99th percentile). {_machine(report)}"
+    )
+    return "\n".join([*lines, "", note])
+
+
+def queues(results: Path = RESULTS) -> str:
+    """Internal latency by queue, with the misses of a run at each."""
+    report = json.loads((results / "queues.json").read_text())
     rows = sorted(report["results"], key=lambda row: (row["latency"]["queue"], row["default"]))
     parts = ("rebuffer", "queue", "resample", "model", "internal")
     lines = [
@@ -85,7 +119,7 @@ def latency(results: Path = RESULTS) -> str:
     first = rows[0]
     note = (
         f"`rtsep run` at {first['rate']} Hz, blocks of {first['block']} samples, paced for "
-        f"{report['seconds']:g} s at each queue (`benchmarks/latency.py`). "
+        f"{report['seconds']:g} s at each queue (`benchmarks/queues.py`). "
     )
     if clean:
         least = clean[0]["latency"]["internal"]
@@ -165,6 +199,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "streaming": streaming,
     "startup": startup,
     "latency": latency,
+    "queues": queues,
 }
 
 
