@@ -61,6 +61,7 @@ from rtsep.live.layout import (
     RAMP_STEP,
     RAMP_TARGET,
     RAMP_VALUE,
+    RECORDED,
     SCRATCH,
     SILENCE,
     SOLO,
@@ -169,11 +170,18 @@ def _there(h, ring, end):
 
 
 @compiled
-def _wait(h, ring, end):
-    """On a clock that can wait: until the stems are there, or it makes no sense any more."""
+def _taped(h, clock):
+    """Whether the recorder is less than half of the rings behind."""
+    return clock - load(h, RECORDED) < h[CAPTURE + CAPACITY] // 2
+
+
+@compiled
+def _wait(h, ring, end, clock):
+    """On a clock that can wait: until the stems are there and the recorder is not far behind, or
+    it makes no sense any more."""
     scratch = h[SCRATCH : SCRATCH + 2]
     until = now(scratch) + load(h, PATIENCE) * 1_000_000
-    while not _there(h, ring, end) and now(scratch) < until:
+    while not (_there(h, ring, end) and _taped(h, clock)) and now(scratch) < until:
         if load(h, WORKER) == at.DEAD or load(h, STOP):
             return
         nap(scratch)
@@ -253,7 +261,7 @@ def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
     active = load(h, ACTIVE)
     ring = STEMS_A if active == 0 else STEMS_B
     if load(h, PATIENCE):
-        _wait(h, ring, start + n)
+        _wait(h, ring, start + n, clock)
     cause = _cause(h, u8, ring, start, n, flags)
     present = cause < 0
     if not present and cause != RESTS:

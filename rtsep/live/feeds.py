@@ -17,6 +17,7 @@ import numpy as np
 from rtsep.errors import Failure
 
 _AHEAD = 8  # segments
+_BEHIND = 8192  # blocks: a disk that is slower than that holds up the clock
 _END = object()
 
 
@@ -141,7 +142,7 @@ class FileSink:
 
         self._writer = Writer(path, rate, channels, overwrite=overwrite)
         self._writer.__enter__()
-        self._queue: queue.Queue = queue.Queue()
+        self._queue: queue.Queue = queue.Queue(_BEHIND)
         self._error: Exception | None = None
         self._thread: threading.Thread | None = threading.Thread(target=self._store, daemon=True)
         self._thread.start()

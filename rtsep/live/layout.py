@@ -156,6 +156,10 @@ _w = _lines(12)
     RESTING,  # whether it does
 ) = range(_w, _w + 10)
 
+# The clock time up to which all is on tape, by the recorder; NOT_RECORDED where there is none.
+RECORDED = _lines(1)
+NOT_RECORDED = 1 << 62
+
 CALLBACK_HISTOGRAM = _lines(BINS)
 STEP_HISTOGRAM = _lines(BINS)
 
@@ -237,6 +241,7 @@ class Block:
         h[:_HEAD] = 0
         h[[RATE, CHANNELS, INPUTS, OUTPUTS, STEMS]] = rate, channels, inputs, outputs, stems
         h[[BLOCK, LATENCY, FADE, ON_MISS]] = block, latency, fade, on_miss
+        h[RECORDED] = NOT_RECORDED
         h[[HISTORY, FALL, SIZE, FADE_UP]] = history, fall, size, fade_up
         for k, (ring, (data, width)) in enumerate(zip(RINGS, places, strict=True)):
             h[ring : ring + 6] = (

@@ -22,13 +22,15 @@ from rtsep.live.layout import (
     FADE,
     FALL,
     LATENCY,
+    NOT_RECORDED,
     PLAYED,
     RATE,
+    RECORDED,
     STEMS_A,
     STEMS_B,
     Block,
 )
-from rtsep.live.ring import OVERRUN, Ring
+from rtsep.live.ring import OVERRUN, Ring, store
 from rtsep.live.wav import GrowingWav
 
 MIX_NAME = "mix"
@@ -87,6 +89,7 @@ class Recorder:
         self._tape = _open(Path(folder), stems, int(h[RATE]), self._channels, overwrite)
         self._rehearse()
         self._at = 0  # the clock time up to which everything is on tape
+        self._block = block
         self.lost = 0  # samples that were overwritten before they could be written
         self.error: str | None = None
         self._end: int | None = None
@@ -103,6 +106,8 @@ class Recorder:
         return min(file.frames for file in self._tape.files)
 
     def start(self) -> None:
+        # A clock that can wait does so from now on, in place of leaving the recorder behind.
+        self._tell(0)
         self._thread.start()
 
     def finish(self, end: int, seconds: float | None = None) -> None:
@@ -139,6 +144,8 @@ class Recorder:
         except OSError as error:
             self.error = f"recording to {self.files[0]} ended: {error.strerror or error}"
             self._tape.level()
+        finally:
+            self._tell(NOT_RECORDED)
 
     def _advance(self) -> bool:
         """Writes the next piece, if there is one."""
@@ -153,7 +160,13 @@ class Recorder:
             return False
         self._tape.write(self._render(n))
         self._at += n
+        self._tell(self._at)
         return True
+
+    def _tell(self, time: int) -> None:
+        indices = self._block.i64
+        if indices is not None:  # else the run did not wait for a disk that hangs
+            store(indices, RECORDED, time)
 
     def _render(self, n: int) -> list[np.ndarray]:
         """The next n samples: one (n, channels) for every stem, and the mixture's.

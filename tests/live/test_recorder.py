@@ -149,6 +149,30 @@ def test_a_stall_is_silent_in_all_files_alike(tmp_path, monkeypatch):
     assert_sums_to_mix(files)
 
 
+def test_a_clock_that_can_wait_waits_for_the_disk(tmp_path, monkeypatch):
+    """Faster than the disk, nothing is lost."""
+    resume, written = threading.Event(), os.write
+    x = noise(RATE)
+    stems = np.concatenate([x * 0.25, x - x * 0.25], 1).astype(np.float32)
+    with Device(rate=RATE, channels=1, stems=2, block=64, latency=0, seconds=0.3) as device:
+        h, names = device.block.i64, ("voice", "background")
+        h[at.PATIENCE] = 300
+        recorder = Recorder(device.block, tmp_path, names, "background")
+        monkeypatch.setattr(os, "write", lambda *a: resume.wait(20) and written(*a))
+        recorder.start()
+        half = h[at.CAPTURE + at.CAPACITY] // 2
+        for k in range(0, len(x), 64):
+            if k == half + 64:
+                assert h[at.CALLBACK_MAX] > 250e6
+                resume.set()
+            device.stems.write(stems[k : k + 64])
+            device.call(x[k : k + 64])
+        recorder.finish(len(x))
+        assert recorder.lost == 0 and h[at.RECORDED] == at.NOT_RECORDED
+    files = recorded(tmp_path)
+    assert np.array_equal(files["mix"], x) and np.array_equal(files["voice"], stems[:, :1])
+
+
 def test_a_disk_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
     resume, hangs, written = threading.Event(), threading.Event(), os.write
 
