@@ -13,11 +13,11 @@ import json
 from rtsep.engines import cache
 from rtsep.engines.native.engine import Native
 from rtsep.engines.native.processor import Processor, compiled, here
-from rtsep.engines.protocol import Progress
+from rtsep.engines.protocol import Progress, StreamSpec
 from rtsep.engines.source import Source
 from rtsep.errors import Failure
 
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "bfloat16")
 _LIBRARIES = ("torch", "onnx", "onnxscript", "onnx-ir", "llvmlite")
 
 
@@ -39,7 +39,7 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
     )
     parts = cache.read(key)
     if parts is None:
-        parts = _compile(source, chunk, batch, processor, progress)
+        parts = _compile(source, spec, processor, progress)
         try:
             cache.write(key, parts)
         except OSError as error:
@@ -48,10 +48,10 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
 
 
 def _compile(
-    source: Source, chunk: int, batch: int, processor: Processor, progress: Progress
+    source: Source, spec: StreamSpec, processor: Processor, progress: Progress
 ) -> dict[str, bytes]:
     """The parts of a cache entry: machine code, weights, and where things lie."""
-    progress(f"loading {source.spec.name}")
+    progress(f"loading {spec.model}")
     from rtsep.engines.export import export_step
     from rtsep.engines.native.lowering import lower
     from rtsep.engines.native.memory import arrange, layout
@@ -59,16 +59,16 @@ def _compile(
     from rtsep.engines.native.program import program
 
     network = source.network()
-    progress(f"exporting {source.spec.name} for chunks of {chunk} samples, once")
-    model, leaves = export_step(network, chunk, batch)
+    progress(f"exporting {spec.model} for chunks of {spec.chunk} samples, once")
+    model, leaves = export_step(network, spec.chunk, spec.batch)
     try:
-        plan = lower(model, leaves)
+        plan = lower(model, leaves, bfloat16=spec.precision == "bfloat16")
         memory = arrange(plan, processor)
         progress(f"compiling {len(plan.operations)} operations for {processor.name}")
         code = compiled(program(plan, memory, processor), processor)
     except Unsupported as reason:
         raise Failure(
-            f"engine native has no kernel for {source.spec.name}: {reason}; onnxruntime has"
+            f"engine native has no kernel for {spec.model}: {reason}; onnxruntime has"
         ) from None
     return {
         "step.o": code,

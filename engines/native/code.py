@@ -127,6 +127,12 @@ class Code:
             single = self.part(value, kind, width, lane, 1)
             self.store(single, pointer, kind, place, 1, 1)
 
+    def prefetch(self, pointer: str, kind: str, offset: str) -> None:
+        """Into the second cache, to be read."""
+        self.intrinsics["declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"] = None
+        where = self.address(pointer, kind, offset)
+        self.do(f"call void @llvm.prefetch.p0(ptr {where}, i32 0, i32 2, i32 1)")
+
     def splat(self, value: str, kind: str, width: int) -> str:
         """One element, a vector of width 1, in all lanes."""
         if width == 1:

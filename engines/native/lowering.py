@@ -40,6 +40,8 @@ from rtsep.engines.state import Leaf
 
 # An expression of more parts than this is stored: its loop would hold too many registers.
 _LONGEST = 48
+# Weights of fewer elements than this are read fast enough as they are.
+_SMALL = 4096
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,11 @@ Value = Lazy | np.ndarray
 _NOWHERE = Buffer("nowhere", "scratch", "f32", 0)
 
 
-def lower(model: ir.Model, leaves: list[Leaf]) -> Plan:
-    """Raises `Unsupported` for what has no form here."""
+def lower(model: ir.Model, leaves: list[Leaf], *, bfloat16: bool = False) -> Plan:
+    """With `bfloat16`, the weights of all but small products are rounded to it.
+
+    Raises `Unsupported` for what has no form here.
+    """
     from rtsep.engines.native.operators import OPERATORS
     from rtsep.engines.native.products import PRODUCTS
     from rtsep.engines.native.recurrence import lstm
@@ -72,7 +77,7 @@ def lower(model: ir.Model, leaves: list[Leaf]) -> Plan:
     operators = OPERATORS | PRODUCTS | {"LSTM": lstm}
 
     graph = model.graph
-    lowering = Lowering(graph)
+    lowering = Lowering(graph, bfloat16)
     states = States(lowering, graph, leaves)
     for node in graph:
         if states.takes(node):
@@ -98,8 +103,9 @@ def lower(model: ir.Model, leaves: list[Leaf]) -> Plan:
 class Lowering:
     """The plan so far, and all values by the graph's own."""
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, bfloat16: bool) -> None:
         self.plan = Plan()
+        self._bfloat16 = bfloat16
         self.values: dict[ir.Value, Value] = {}
         self._constants: dict[int, tuple[np.ndarray, View]] = {}
         self._packed: dict[tuple[int, int], tuple[np.ndarray, Buffer]] = {}
@@ -190,8 +196,10 @@ class Lowering:
         key = id(weight), rows
         if key not in self._packed:
             content = np.ascontiguousarray(weight, np.float32)
+            small = content.size < _SMALL or len(content) % 2
+            kind = "bf16" if self._bfloat16 and not small else "f32"
             name = f"w{len(self._packed)}{list(weight.shape)}"
-            buffer = self.buffer(name, "weight", "f32", content.size, content)
+            buffer = self.buffer(name, "weight", kind, content.size, content)
             self._packed[key] = weight, buffer
         return self._packed[key][1]
 

@@ -101,7 +101,8 @@ def _place_constants(plan: Plan, processor: Processor, offsets: dict[Buffer, int
     for operation in plan.operations:
         if isinstance(operation, Product) and operation.weight not in offsets:
             tile = tiles(operation.rows.shape[0], operation.out.shape[1], processor)
-            place(operation.weight, pack(operation.weight.content, tile))
+            weight = operation.weight
+            place(weight, pack(weight.content, tile, weight.dtype))
         for view in reads(operation):
             if view.buffer.kind == "constant" and view.buffer not in offsets:
                 place(view.buffer, view.buffer.content)

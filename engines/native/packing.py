@@ -46,8 +46,11 @@ def tiles(m: int, n: int, processor: Processor) -> Tiles:
     return Tiles(rows, -(-needed // -(-needed // vectors)), processor.width)
 
 
-def pack(weight: np.ndarray, tiles: Tiles) -> np.ndarray:
-    """(k, n) float32 to the panels, one after the other, flat."""
+def pack(weight: np.ndarray, tiles: Tiles, kind: str) -> np.ndarray:
+    """(k, n) float32 to the panels, one after the other, flat; `kind` is "f32" or "bf16".
+
+    Of bfloat16, given as its bits, two lines are interleaved: each column has two that are summed.
+    """
     k, n = weight.shape
     panels = []
     for start, vectors in tiles.panels(n):
@@ -55,5 +58,13 @@ def pack(weight: np.ndarray, tiles: Tiles) -> np.ndarray:
         panel = np.zeros((k, columns), np.float32)
         chosen = weight[:, start : start + columns]
         panel[:, : chosen.shape[1]] = chosen
+        if kind == "bf16":
+            panel = _bfloat16(panel).reshape(k // 2, 2, columns).transpose(0, 2, 1)
         panels.append(panel.ravel())
     return np.concatenate(panels)
+
+
+def _bfloat16(values: np.ndarray) -> np.ndarray:
+    """The upper halves of float32 numbers, rounded to the nearest, and to even ones between."""
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

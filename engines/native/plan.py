@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SIZES = {"f32": 4, "i64": 8, "i1": 1}
+SIZES = {"f32": 4, "bf16": 2, "i64": 8, "i1": 1}
 NUMPY = {"f32": np.float32, "i64": np.int64, "i1": np.bool_}
 
 
@@ -107,7 +107,10 @@ class Map:
 
 @dataclass(frozen=True)
 class Product:
-    """`out = expression(rows @ weight)`: (m, k) rows, a packed (k, n) weight, an (m, n) output."""
+    """`out = expression(rows @ weight)`: (m, k) rows, a packed (k, n) weight, an (m, n) output.
+
+    The weight is float32 or bfloat16, the arithmetic float32.
+    """
 
     out: View
     rows: View

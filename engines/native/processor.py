@@ -23,7 +23,6 @@ class Processor:
     features: str
     width: int
     registers: int
-    bfloat16: bool = False
 
 
 @cache
@@ -52,7 +51,6 @@ def here() -> Processor:
         features=llvm.get_host_cpu_features().flatten() if whole else "",
         width={"avx512": 16, "avx2": 8}.get(level, 4),
         registers=32 if level in ("avx512", "neon") else 16,
-        bfloat16=whole and "avx512bf16" in found,
     )
 
 

@@ -22,7 +22,8 @@ def product(low: Lowering, x: Value, weight: np.ndarray) -> Lazy:
         view = low.dense(Lazy(view.shape, Load(view)))
         rows = views.as_rows(view)
     flat = views.View(view.buffer, view.offset, (rows[0], view.shape[-1]), (rows[1], 1))
-    root = Product(low.nowhere((rows[0], shape[-1])), flat, low.packed(weight, rows[0]), Result())
+    packed = low.packed(weight, rows[0])
+    root = Product(low.nowhere((rows[0], shape[-1])), flat, packed, Result())
     return Lazy(shape, Result(), root)
 
 

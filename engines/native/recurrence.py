@@ -24,7 +24,7 @@ def lstm(
     cell: Value | None = None,
     peepholes: Value | None = None,
 ) -> list[Value]:
-    """ONNX's: x (frames, batch, k), weights (directions, 4 units, k), gates in the order i o f c."""
+    """ONNX's: x (frames, batch, k), weights (directions, 4 units, k), gates i o f c."""
     direction = attribute(node, "direction", "forward")
     whole = lengths is None or set(constant_of(lengths, "lengths").tolist()) == {x.shape[0]}
     plain = whole and peepholes is None and not attribute(node, "layout", 0)
