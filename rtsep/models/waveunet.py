@@ -219,21 +219,17 @@ def segment_sizes(params: dict, *, window: int = 0, output: int = 0) -> tuple[in
     down, up = params["down_kernel"] - 1, params["up_kernel"] - 1
     doubled, half = 1 + params["doubled"], params["taps"] // 2
 
-    def sizes(narrowest: int) -> tuple[int, int, int]:
-        taken, given = narrowest + down, narrowest
-        least = narrowest
-        for _ in range(levels):
-            taken = (taken - 1) * stride + 1 + doubled * down
-            given = (given - 1) * stride + 1 - doubled * up
-            least = min(least, given)
-        return taken, given, least
-
+    # Of `n` frames at the narrowest, a level has `n * scale` and these beyond.
+    scale, taken, given = 1, down, 0
     narrowest = half + 1
-    while True:
-        taken, given, least = sizes(narrowest)
-        if taken >= window and given >= max(output, 1) and least > half:
-            return taken, given
-        narrowest += 1
+    for _ in range(levels):
+        scale *= stride
+        taken = (taken - 1) * stride + 1 + doubled * down
+        given = (given - 1) * stride + 1 - doubled * up
+        # A level that is filtered next, its ends reflected, is longer than what is reflected.
+        narrowest = max(narrowest, -(-(half + 1 - given) // scale))
+    narrowest = max(narrowest, -(-(window - taken) // scale), -(-(output - given) // scale))
+    return narrowest * scale + taken, narrowest * scale + given
 
 
 class Clip(nn.Module):
