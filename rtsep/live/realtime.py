@@ -133,9 +133,11 @@ def _ask_rtkit(thread: int) -> str | None:
 
 def _relax(*_) -> None:
     """A step that does not end must not end the process."""
+    # RealtimeKit's flag stays: taking it off would be refused.
+    normal = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
     for thread in os.listdir("/proc/self/task"):
         try:
-            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
+            os.sched_setscheduler(int(thread), normal, os.sched_param(0))
         except OSError:
             pass
 
