@@ -31,6 +31,8 @@ class Centred(Form):
         model = self.model(vector)
         check_in_blocks(vector, model, seed)
         kept, samples = _seen_within(vector, model), vector.mixture.shape[1]
+        if not kept:  # the network looks further ahead than the segment is long
+            return
         x = whole_hops(model, vector.mixture, samples + model.latency)
         y, _ = streamed(model, x, seed)
         found = outside(y)[..., model.latency : model.latency + kept]
