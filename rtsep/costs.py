@@ -52,8 +52,14 @@ def measure(model: Separator) -> Costs:
     state = without_countdowns(model.initial(1)[0])  # as soon as all of it has begun
     mixture = torch.zeros(1, model.hop, model.channels, dtype=torch.float64)
     counter = Counter(model)
-    with counter:
-        model.step(mixture, state)
+    # Attention in one operator would hide its products.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), counter:
+            model.step(mixture, state)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return Costs(
         parameters=sum(p.numel() for p in model.parameters()),
         macs=round(counter.macs * model.rate / model.hop),

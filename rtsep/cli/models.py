@@ -95,9 +95,9 @@ def _show_architectures(rows: list[dict]) -> None:
             f"{row['parameters'] / 1e6:.2f}",
             f"{row['hop']}",
             f"{row['latency']} = {_ms(row['latency_ms'])} ms",
-            f"{row['macs'] / 1e9:.2f}",
+            f"{row['macs'] / 1e9:.3g}",
             f"{row['weight_bytes'] / 1e6:.1f}",
-            f"{row['state_bytes'] / 1e6:.3f}",
+            f"{row['state_bytes'] / 1e6:.3g}",
         )
     console = Console()
     console.print(table)

@@ -290,7 +290,10 @@ class Hybrid(nn.Module):
             "audio_channels": channels,
             "samplerate": rate,
         }
-        self.public = HTDemucs(**given)
+        try:
+            self.public = HTDemucs(**given)
+        except AssertionError as error:
+            raise WrongCall(f"the public class refuses these sizes {error}".strip()) from None
         self.samples = int(segment * rate)
 
     def forward(self, x: Tensor) -> Tensor:

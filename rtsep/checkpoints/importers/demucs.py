@@ -106,7 +106,10 @@ def _hybrid(public: Tensors, settings: Settings, roles: dict) -> Separator:
         raise Failure(
             "the checkpoint does not tell sources: name them in a JSON file with --config"
         )
-    segment = Fraction(given.get("segment", 10)).limit_denominator(10_000)
+    try:
+        segment = Fraction(given.get("segment", 10)).limit_denominator(10_000)
+    except (TypeError, ValueError, ArithmeticError):
+        raise Failure(f"segment is {given['segment']!r}: it must be seconds") from None
     ours = ("sources", "audio_channels", "samplerate", "sample_rate", "blocks", "segment")
     model = create(
         "demucs-chunked",
