@@ -97,7 +97,16 @@ def _cast(code: Code, value: str, kind: str, wanted: str, width: int) -> str:
     return code.set(f"{how} {before} {value} to {after}")
 
 
-_INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or"}
+_INTEGER = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "div": "sdiv",
+    "mod": "srem",
+    "and": "and",
+    "or": "or",
+    "xor": "xor",
+}
 _COMPARE = {
     "gt": ("fcmp ogt", "icmp sgt"),
     "ge": ("fcmp oge", "icmp sge"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -18,8 +17,6 @@ from rtsep.engines.native.plan import (
     Result,
     Scan,
     Unsupported,
-    View,
-    contiguous,
 )
 
 Handler = Callable[..., Value | list[Value]]
@@ -141,6 +138,18 @@ def _cast(low: Lowering, node: ir.Node, x: Lazy) -> Value:
     if wanted is None:
         raise Unsupported(f"numbers of ONNX type {attribute(node, 'to', 1)}")
     return x if wanted == x.dtype else low.apply("cast", x, dtype=wanted)
+
+
+def _not(low: Lowering, node: ir.Node, x: Lazy) -> Value:
+    return low.apply("xor", x, np.array(True))
+
+
+def _mod(low: Lowering, node: ir.Node, x: Lazy, divisor: Value) -> Value:
+    if x.dtype != "i64" or (constant_of(divisor, "a divisor") <= 0).any():
+        raise Unsupported("a remainder of anything but whole numbers")
+    # The remainder as machines have it has the sign of what is divided.
+    least = low.settled(low.apply("mod", x, divisor))
+    return low.apply("mod", low.apply("add", least, divisor), divisor)
 
 
 def _where(low: Lowering, node: ir.Node, condition: Value, a: Value, b: Value) -> Value:
@@ -390,6 +399,8 @@ OPERATORS: dict[str, Handler] = {
     "Pow": _pow,
     "Cast": _cast,
     "Where": _where,
+    "Not": _not,
+    "Mod": _mod,
     "Softmax": _softmax,
     "Identity": lambda low, node, x: x,
     "Reshape": _reshape,
@@ -412,4 +423,3 @@ OPERATORS: dict[str, Handler] = {
     "LayerNormalization": _layer_norm,
     "CumSum": _cumulative,
 }
-_ = (replace, View, contiguous)
