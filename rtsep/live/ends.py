@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +52,11 @@ def is_file(name: str | Path) -> bool:
         return True
     if name in (DEMO, NONE):
         return False
-    if os.sep in name or "/" in name or Path(name).suffix.lower() in _SOUNDS:
+    path = Path(name)
+    if path.suffix.lower() in _SOUNDS or path.is_file():
         return True
-    return Path(name).is_file()
+    # "S/PDIF" is no path, as long as there is no folder "S".
+    return path.name != name and path.parent.is_dir()
 
 
 def meant(ends: Ends, devices: bool, say: Callable[[str], None]) -> tuple:
