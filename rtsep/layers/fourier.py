@@ -35,7 +35,7 @@ class Fourier(nn.Module):
         if self.rounds is None:
             angle = _turn(torch.arange(window)[:, None] * torch.arange(self.bins), window)
             basis = torch.cat([angle.cos(), -angle.sin()], 1) * taper[:, None]
-            _keep(self, basis=basis)
+            _keep(self, basis=basis.T)
             return
         a, b = self.rounds
         first = _turn(torch.arange(a)[:, None] * torch.arange(a), a)
@@ -51,7 +51,7 @@ class Fourier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.rounds is None:
-            return exact_product(x, self.basis).unflatten(-1, (2, self.bins))
+            return exact_product(x, self.basis.T).unflatten(-1, (2, self.bins))
         a, b = self.rounds
         windows = (x.to(self.taper.dtype) * self.taper).reshape(-1, a, b)
         parts = exact_product(windows.transpose(1, 2), self.first)
