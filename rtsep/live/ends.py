@@ -91,12 +91,16 @@ def meant(ends: Ends, devices: bool, say: Callable[[str], None]) -> tuple:
 def _with_devices(ends: Ends, source, sink, say: Callable[[str], None]) -> tuple:
     from rtsep.live.devices import INPUT, OUTPUT, NoDevices, choose, default, devices
 
-    named = (source is None and ends.input is not None) or (sink is None and ends.output)
+    named = [f"--host-api {ends.host_api}"] if ends.host_api is not None else []
+    if source is None and ends.input is not None:
+        named.append(f"--input {ends.input}")
+    if sink is None and ends.output is not None:
+        named.append(f"--output {ends.output}")
     try:
         among: Sequence = devices(ends.host_api)
     except NoDevices as none:
-        if named or ends.host_api is not None:
-            raise
+        if named:
+            raise NoDevices(f"{named[-1]}: {none}") from None
         say(f"{none}: {_instead(source)}")
         return source or _demo(), sink or NONE
     if source is None and ends.input is not None:

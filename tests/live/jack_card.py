@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -84,6 +84,15 @@ def _compiled():
         return 0
 
     return process
+
+
+@dataclass
+class Running:
+    """A server that somebody else started."""
+
+    period: int
+    rate: int = 48000
+    name: str = "default"
 
 
 class Server:
@@ -209,13 +218,3 @@ class Card:
 def _pointer(thing) -> ctypes.c_void_p:
     """Of a client or a port of JACK-Client's."""
     return ctypes.c_void_p(int(jack._ffi.cast("intptr_t", thing._ptr)))
-
-
-@contextmanager
-def card(period: int, sound, sinks: int = 1, rate: int = 48000, name: str = "card"):
-    """(server, card) while it lasts."""
-    with ExitStack() as stack:
-        server = stack.enter_context(Server(period, rate))
-        client = Card(server, name, sound, sinks)
-        stack.callback(client.close)
-        yield server, client

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import sounddevice
-from jack_card import Card, Server
+from jack_card import Card, Running, Server
 from live_runs import recorded
 
 from rtsep.live.ends import Ends
@@ -28,11 +28,13 @@ class Played:
 
 
 @contextmanager
-def table(period: int, sound, sinks: int, apart: bool = False) -> Iterator[tuple[Server, list]]:
+def table(
+    period: int, sound, sinks: int, apart: bool = False, server=None
+) -> Iterator[tuple[Server, list]]:
     """A server and a card ("card"), or a microphone and a loudspeaker ("mic", "speaker"), and
     PortAudio started anew, so that it sees them."""
     with ExitStack() as stack:
-        server = stack.enter_context(Server(period))
+        server = server or stack.enter_context(Server(period))
         kept = len(sound) / server.rate + 5
         if apart:
             cards = [Card(server, "mic", sound), Card(server, "speaker", None, sinks, kept)]
@@ -62,11 +64,12 @@ def play(
     ends: dict | None = None,
     meanwhile=lambda session, cards: None,
     patience: float = 30,
+    server: Running | None = None,
 ) -> Played:
     """Plays `sound` (samples, channels) once through a run between the card's ends; `free`: the
     server waits for everybody, in place of the clock."""
     said: list[str] = []
-    with table(period, sound, sinks, apart) as (_, cards):
+    with table(period, sound, sinks, apart, server) as (_, cards):
         names = [card.client.name for card in cards]
         between = {"input": names[0], "output": names[-1], "duration": len(sound) / 48000 + 0.25}
         between |= ends or {}
