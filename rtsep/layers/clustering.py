@@ -69,78 +69,83 @@ class OnlineClustering(StreamingLayer):
         self.follow, self.floor = follow, floor
         self.inputs, self.outputs = (points, size + 1), (clusters, points)
         self.ready = fill + clusters + iterations
+        # Which of the frames heard are kept, evenly spread from the first on.
+        remembered = torch.tensor([-(-slot * fill // kept) for slot in range(kept)])
+        self.register_buffer("remembered", remembered, persistent=False)
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
         points, width = self.inputs
         state = {
             "heard": torch.zeros(batch, dtype=torch.int64, device=self.device),
-            "memory": self.zeros(batch, self.kept, points, width),
+            "vectors": self.zeros(batch, self.kept, points, width - 1),
+            "weights": self.zeros(batch, self.kept, points),
             "centres": self.zeros(batch, self.clusters, width - 1),
         }
         return state | start_countdown(batch, onset, self.device), onset
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         live = live_frames(state, x.shape[1])
-        heard, memory, centres = state["heard"], state["memory"], state["centres"]
+        heard, centres = state["heard"], state["centres"]
+        memory = state["vectors"], state["weights"]
         outputs = []
         for index in range(x.shape[1]):
-            frame = x[:, index]
-            sounding = frame[..., -1].square().sum(-1) > self.floor
+            vectors, weights = x[:, index, :, :-1], x[:, index, :, -1]
+            sounding = weights.square().sum(-1) > self.floor
             if live is not None:
                 sounding = sounding & live[:, index]
-            shares = self._shares(frame[..., :-1], centres)
+            shares = self._shares(_distances(vectors, centres))
             ready = (heard >= self.ready)[:, None, None]
-            outputs.append(torch.where(ready, shares, 1 / self.clusters).transpose(1, 2))
+            outputs.append(torch.where(ready, shares, 1 / self.clusters))
 
-            sought = self._sought(memory, centres, heard - self.fill)
-            moved = torch.where(ready, self._moved(frame, shares, memory, centres), sought)
+            sought = self._sought(*memory, centres, heard - self.fill)
+            usual = memory[1].sum(-1).mean(-1)
+            moved = self._moved(vectors, weights, shares, usual, centres)
+            moved = torch.where(ready, moved, sought)
             centres = torch.where(sounding[:, None, None], moved, centres)
-            memory = torch.where(self._slot(heard, sounding), frame[:, None], memory)
+            # Where in the memory this frame goes, if anywhere.
+            slot = ((heard[:, None] == self.remembered) & sounding[:, None])[..., None]
+            memory = (
+                torch.where(slot[..., None], vectors[:, None], memory[0]),
+                torch.where(slot, weights[:, None], memory[1]),
+            )
             heard = (heard + sounding).clamp(max=self.ready)
         y = silence(torch.stack(outputs, 1), live)
-        following = {"heard": heard, "memory": memory, "centres": centres}
+        following = {"heard": heard, "vectors": memory[0], "weights": memory[1], "centres": centres}
         return y, following | next_countdown(state, x.shape[1])
 
-    def _shares(self, vectors: Tensor, centres: Tensor) -> Tensor:
-        """(batch, points, clusters)."""
-        return torch.softmax(-self.sharpness * _distances(vectors, centres), -1)
+    def _shares(self, distances: Tensor) -> Tensor:
+        """A softmax over the clusters, axis 1; spelt out, since engines turn such an axis round."""
+        scores = torch.exp(self.sharpness * (distances.amin(1, keepdim=True) - distances))
+        return scores / scores.sum(1, keepdim=True)
 
-    def _slot(self, heard: Tensor, sounding: Tensor) -> Tensor:
-        """Where in the memory this frame goes, if anywhere: (batch, kept, 1, 1) booleans."""
-        places = torch.arange(self.kept, device=heard.device)
-        first = sounding & (heard < self.fill) & (heard * self.kept % self.fill < self.kept)
-        here = (heard * self.kept // self.fill)[:, None] == places
-        return (first[:, None] & here)[..., None, None]
-
-    def _sought(self, memory: Tensor, centres: Tensor, stage: Tensor) -> Tensor:
+    def _sought(self, vectors: Tensor, weights: Tensor, centres: Tensor, stage: Tensor) -> Tensor:
         """The centres after one more stage: another seed, or another iteration."""
-        memory = memory.flatten(1, 2)
-        vectors, weights = memory[..., :-1], memory[..., -1:]
+        vectors, weights = vectors.flatten(1, 2), weights.flatten(1, 2)[:, None]
         distances = _distances(vectors, centres)
         stage = stage[:, None, None]
-        places = torch.arange(self.clusters, device=stage.device)
+        places = torch.arange(self.clusters, device=stage.device)[:, None]
 
         # 4 is the largest distance, squared, of vectors of unit length.
-        nearest = torch.where(places < stage, distances, 4.0).amin(-1, keepdim=True)
+        nearest = torch.where(places < stage, distances, 4.0).amin(1, keepdim=True)
         score = weights * nearest
         # Points of equal score are as one: the mean of them.
-        best = (score == score.amax(1, keepdim=True)).to(vectors.dtype)
-        seed = (best * vectors).sum(1, keepdim=True) / best.sum(1, keepdim=True)
-        seeded = torch.where(places[:, None] == stage, seed, centres)
+        best = (score == score.amax(-1, keepdim=True)).to(vectors.dtype)
+        seed = best @ vectors / best.sum(-1, keepdim=True)
+        seeded = torch.where(places == stage, seed, centres)
 
-        pull = weights * torch.softmax(-self.sharpness * distances, -1)
-        total = pull.sum(1)[..., None]
-        means = (pull.transpose(1, 2) @ vectors) / total.clamp(min=_LEAST)
+        pull = weights * self._shares(distances)
+        total = pull.sum(-1, keepdim=True)
+        means = pull @ vectors / total.clamp(min=_LEAST)
         iterated = torch.where(total > _LEAST, means, centres)
         chosen = torch.where(stage < self.clusters, seeded, iterated)
         return torch.where(stage >= 0, chosen, centres)
 
-    def _moved(self, frame: Tensor, shares: Tensor, memory: Tensor, centres: Tensor) -> Tensor:
-        """The centres, drawn by the points of one frame."""
-        vectors, weights = frame[..., :-1], frame[..., -1:]
-        usual = memory[..., -1].sum(-1).mean(-1)[:, None, None]
-        total = weights.sum(1, keepdim=True) + usual
-        pull = (weights * shares.square() / total.clamp(min=_LEAST)).transpose(1, 2)
+    def _moved(
+        self, vectors: Tensor, weights: Tensor, shares: Tensor, usual: Tensor, centres: Tensor
+    ) -> Tensor:
+        """The centres, drawn by the points of one frame; `usual` is what a frame weighs."""
+        total = weights.sum(-1) + usual
+        pull = weights[:, None] * shares.square() / total.clamp(min=_LEAST)[:, None, None]
         drawn = pull @ vectors - pull.sum(-1, keepdim=True) * centres
         # Points as loud as those first heard are half of the total.
         return centres + drawn * (2 / self.follow)
@@ -151,6 +156,6 @@ _LEAST = 1e-20
 
 
 def _distances(vectors: Tensor, centres: Tensor) -> Tensor:
-    """Squared, of vectors of unit length from each centre: (batch, points, clusters)."""
-    products = vectors @ centres.transpose(1, 2)
-    return 1 - 2 * products + centres.square().sum(-1)[:, None]
+    """Squared, of vectors of unit length from each centre: (batch, clusters, points)."""
+    products = centres @ vectors.transpose(1, 2)
+    return 1 - 2 * products + centres.square().sum(-1, keepdim=True)

@@ -120,8 +120,8 @@ def test_when_the_stems_part() -> None:
     assert clusters.ready * model.hop == 0.3 * model.rate
     state = model.initial(1)[0]
     spec = StateSpec.of(state)
-    memory = dict(zip(spec.names, spec.flatten(state), strict=True))["1.branches.0.1.memory"]
-    assert memory.shape == (1, 16, 257, 21)
+    memory = dict(zip(spec.names, spec.flatten(state), strict=True))["1.branches.0.1.vectors"]
+    assert memory.shape == (1, 16, 257, 20)
     assert model.latency == 64
 
 
