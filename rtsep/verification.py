@@ -18,7 +18,7 @@ from rtsep.models.base import Separator
 from rtsep.naive import twin
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-5}
-_HOPS, _SECONDS = 1000, 4.0
+_HOPS, _SECONDS = 1000, 2.0
 _PROBE = 512
 _SHIFTS = 4096  # compared at once: bounds the memory
 
@@ -94,7 +94,7 @@ def verify(
 
 
 def _length(model: Separator) -> int:
-    """Samples: 1000 hops or 4 s, whichever is less, but enough to find the latency in."""
+    """Samples: 1000 hops or 2 s, whichever is less, but enough to find the latency in."""
     hops = min(_HOPS, math.ceil(_SECONDS * model.rate / model.hop))
     return model.hop * max(hops, 2 * math.ceil((model.latency + _PROBE) / model.hop) + 2)
 
