@@ -33,6 +33,8 @@ class Notices:
         h = session.block.i64
         if session.worker_died:
             yield "worker", f"{session.process.last_words}: the sound goes on dry"
+        if session.clock.ended:
+            yield "device", session.clock.ended
         recorder = session.recorder
         if recorder is not None and recorder.error:
             yield "recording", f"{recorder.error}; the run goes on"

@@ -1,8 +1,11 @@
 """On a stage: a device that is played to, a muted microphone, names that promise howling."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from jack_card import WHY_NOT, needs_jack
+from jack_card import WHY_NOT, Server, needs_jack
 
 import rtsep
 from rtsep.live.feedback import howls
@@ -37,6 +40,33 @@ def test_rises_over_a_second_and_says_when_the_input_is_muted():
     gain = heard[late : late + 3 * RATE // 2] / x[: 3 * RATE // 2, 0]
     assert gain[0] < 0.5 and (np.diff(gain) > -1e-5).all() and np.diff(gain).max() < 1e-4
     assert (gain[RATE:] == 1).all()
+
+
+VANISHING = """
+import rtsep
+with rtsep.Live(factory="quarter_model:build", input="system", output="system") as live:
+    print("begun", flush=True)
+    over = live.wait(30)
+print(over, live.notices == live.stats["errors"], live.notices)
+"""
+
+
+@needs_jack
+def test_a_device_that_vanishes():
+    """The program that made the run goes on, and knows."""
+    with Server(256) as server:
+        program = subprocess.Popen(
+            [sys.executable, "-c", VANISHING],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert program.stdout.readline() == "begun\n"
+        server.process.kill()
+        out, err = program.communicate(timeout=60)
+    assert program.returncode == 0, err
+    assert out.startswith("True True [") and "was it unplugged" in out
+    assert len(err.splitlines()) == 1 and "was it unplugged" in err
 
 
 @needs_jack
