@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from rtsep.errors import Failure, WrongCall
 from rtsep.live.devices import INPUT, OUTPUT, Device, library, opens, quiet, rates, reason
 from rtsep.live.gate import Gate, gate
@@ -111,46 +113,42 @@ def open_stream(plan: Plan, memory: Gate, ended: Callable[[], None]):
 
 def _open(sounddevice, kind: str, options: dict, memory: Gate):
     """Through the class that takes C callbacks; where that is not to be had, through Python."""
-    base = getattr(sounddevice, "_StreamBase", None)
-    ffi = getattr(sounddevice, "_ffi", None)
-    if base is not None and ffi is not None:
-        try:
-            stream = base(
-                kind,
-                callback=ffi.cast("PaStreamCallback *", gate.address),
-                userdata=ffi.cast("void *", memory.address),
-                wrap_callback=None,
-                **options,
-            )
-            return stream, True
-        except (TypeError, AttributeError):
-            pass  # another version of sounddevice, which has them no more like this
-    call = bound_gate()
-
-    def code(flags) -> int:
-        return sum(
-            1 << bit
-            for bit, name in enumerate(
-                ("input_underflow", "input_overflow", "output_underflow", "output_overflow")
-            )
-            if getattr(flags, name)
+    base, ffi = getattr(sounddevice, "_StreamBase", None), getattr(sounddevice, "_ffi", None)
+    try:
+        stream = base(
+            kind,
+            callback=ffi.cast("PaStreamCallback *", gate.address),
+            userdata=ffi.cast("void *", memory.address),
+            wrap_callback=None,
+            **options,
         )
+        return stream, True
+    except (TypeError, AttributeError):
+        # Another version of sounddevice, which does not have them like this.
+        return _through_python(sounddevice, kind, options, memory), False
 
-    def run(source, out, frames, flags) -> None:
-        pointers = [None if b is None else ffi_address(b) for b in (source, out)]
-        if call(*pointers, frames, None, code(flags), memory.address):
+
+def _through_python(sounddevice, kind: str, options: dict, memory: Gate):
+    call = bound_gate()
+    lost = ("input_underflow", "input_overflow", "output_underflow", "output_overflow")
+
+    def pass_on(source, out, frames, status) -> None:
+        flags = sum(1 << bit for bit, name in enumerate(lost) if getattr(status, name))
+        if call(_address(source), _address(out), frames, None, flags, memory.address):
             raise sounddevice.CallbackStop
 
-    def ffi_address(buffer) -> int:
-        return sounddevice._ffi.cast("uintptr_t", sounddevice._ffi.from_buffer(buffer)).__int__()
+    if kind == "duplex":
+        stream, callback = sounddevice.RawStream, lambda i, o, n, _, s: pass_on(i, o, n, s)
+    elif kind == INPUT:
+        stream, callback = sounddevice.RawInputStream, lambda i, n, _, s: pass_on(i, None, n, s)
+    else:
+        stream, callback = sounddevice.RawOutputStream, lambda o, n, _, s: pass_on(None, o, n, s)
+    return stream(callback=callback, **options)
 
-    shapes = {
-        "duplex": (sounddevice.RawStream, lambda i, o, n, t, flags: run(i, o, n, flags)),
-        INPUT: (sounddevice.RawInputStream, lambda i, n, t, flags: run(i, None, n, flags)),
-        OUTPUT: (sounddevice.RawOutputStream, lambda o, n, t, flags: run(None, o, n, flags)),
-    }
-    stream, callback = shapes[kind]
-    return stream(callback=callback, **options), False
+
+def _address(buffer) -> int | None:
+    """Of a buffer that PortAudio owns."""
+    return None if buffer is None else np.frombuffer(buffer, np.uint8).ctypes.data
 
 
 def _ends(of_input, of_output, both: bool):
