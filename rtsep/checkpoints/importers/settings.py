@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from rtsep.errors import Failure
 
 _KINDS = {
@@ -63,7 +65,7 @@ class Settings:
         value = self._given[name]
         if kind is int and isinstance(value, float) and value.is_integer():
             value = int(value)
-        if kind is float and type(value) is int:
+        if kind is float and type(value) in (int, Fraction):
             value = float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise Failure(f"{name} is {value!r}: it must be {_KINDS[kind]}")
