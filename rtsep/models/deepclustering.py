@@ -80,10 +80,8 @@ class DeepClustering(EmbeddingSeparator):
         weights = Pointwise(compressed(1.0, self.scale), self.spectrum, (self.bins * channels,))
         points = Fork([embedded, weights], _points, clusters.inputs)
         # The remainder stem's mask is not needed where that stem is what the others leave.
-        heard = [s for s in self.stems if self.masks == len(self.stems) or s != self.remainder]
-        masks = functools.partial(
-            _masks, indices=[self.stems.index(s) for s in heard], shape=(self.bins, channels)
-        )
+        spared = None if self.masks == len(self.stems) else self.stems.index(self.remainder)
+        masks = functools.partial(_masks, spared=spared, shape=(self.bins, channels))
         shape = (self.masks, self.bins, channels)
         self.finish_masks(Serial(points, clusters, Pointwise(masks, clusters.outputs, shape)))
 
@@ -98,6 +96,8 @@ def _points(embeddings: Tensor, weights: Tensor) -> Tensor:
     return torch.cat([embeddings.flatten(2, 3), weights[..., None]], -1)
 
 
-def _masks(shares: Tensor, indices: list[int], shape: tuple[int, int]) -> Tensor:
-    """Shares (batch, frames, clusters, points) to the masks of some of the clusters."""
-    return shares[:, :, indices].unflatten(-1, shape)
+def _masks(shares: Tensor, spared: int | None, shape: tuple[int, int]) -> Tensor:
+    """Shares (batch, frames, clusters, points) to the masks of all clusters but one."""
+    if spared is not None:
+        shares = torch.cat([shares[:, :, :spared], shares[:, :, spared + 1 :]], 2)
+    return shares.unflatten(-1, shape)
