@@ -16,7 +16,7 @@ from rtsep.layers import (
     MixtureConsistency,
     Spectrogram,
 )
-from rtsep.layers.features import side_by_side
+from rtsep.layers.features import power, side_by_side
 from rtsep.models.base import Separator
 from rtsep.models.openunmix import MUSIC
 from rtsep.models.spectral import CONSISTENCIES, at_least, one_of
@@ -189,7 +189,7 @@ class HybridNetwork(StreamingLayer):
             return y
 
         spectrum, basis = x.split(self.widths, -1)
-        seen = spectrum if self.phase else _magnitude(spectrum)
+        seen = spectrum if self.phase else power(spectrum).sqrt()
         spec_start, wave_start = self.spec_entry(seen), self.wave_entry(basis)
         spec, wave = recur("pre_spec", spec_start), recur("pre_wave", wave_start)
         if self.small:
@@ -227,11 +227,6 @@ def _exit(hidden: int, outputs: int, norm: bool) -> nn.Sequential:
 
 def _flat(spectrum: Tensor) -> Tensor:
     return spectrum.flatten(2)
-
-
-def _magnitude(spectrum: Tensor) -> Tensor:
-    """(batch, frames, bins * channels)."""
-    return spectrum.unflatten(-1, (-1, 2)).square().sum(-1).sqrt()
 
 
 def _gated(x: Tensor) -> Tensor:

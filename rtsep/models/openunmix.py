@@ -15,6 +15,7 @@ from rtsep.layers import (
     ParallelLSTM,
     Spectrogram,
 )
+from rtsep.layers.features import power
 from rtsep.models.base import Separator
 from rtsep.models.spectral import CONSISTENCIES, apply_masks, at_least, one_of
 from rtsep.streaming import Serial, Skip, State, StreamingLayer
@@ -156,7 +157,7 @@ class TargetNetworks(StreamingLayer):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         frames = x.shape[1]
-        magnitude = x.unflatten(-1, (-1, 2)).square().sum(-1).sqrt()[:, :, None]
+        magnitude = power(x).sqrt().unflatten(-1, self.outputs[1:])[:, :, None]
         seen = magnitude[..., : self.max_bin, :] + self.input_mean[..., None]
         seen = (seen * self.input_scale[..., None]).flatten(-2)
         entered = torch.tanh(self.fc1(seen))
