@@ -16,6 +16,7 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 from rtsep.engines.state import Leaf
+from rtsep.errors import Failure
 from rtsep.models.base import Separator
 from rtsep.streaming import StateSpec
 
@@ -31,17 +32,23 @@ def export_step(network: Separator, chunk: int, batch: int) -> tuple[ir.Model, l
     named = [(k, leaf) for k, leaf in zip(tree.names, leaves, strict=True) if leaf.numel()]
     example = (torch.zeros(batch, network.channels, chunk), tuple(leaf for _, leaf in named))
     with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            step,
-            example,
-            input_names=["mixture", *(f"state.{name}" for name, _ in named)],
-            output_names=["stems", *(f"next.{name}" for name, _ in named)],
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            optimize=False,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                step,
+                example,
+                input_names=["mixture", *(f"state.{name}" for name, _ in named)],
+                output_names=["stems", *(f"next.{name}" for name, _ in named)],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                optimize=False,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError:
+            # A network of other people's code may decide by the sound's values, or print.
+            raise Failure(
+                f"the network of {network.arch} can't be exported: --engine eager runs it"
+            ) from None
         _fold(program.model)
     return program.model, [_leaf(name, tensor) for name, tensor in named]
 

@@ -155,6 +155,8 @@ def test_hybrid() -> None:
         y, state = model.step(x[:, at : at + 500], state)
         parts.append(y)
     torch.testing.assert_close(torch.cat(parts, 1)[:, 300:], model(x)[:, :-300])
+    with pytest.raises(Failure, match="can't be exported: --engine eager"):
+        engines.build(model.float(), "onnxruntime", chunk=500)
 
 
 def test_hybrid_names_its_extra(monkeypatch) -> None:
