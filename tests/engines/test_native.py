@@ -26,6 +26,7 @@ ARCHITECTURES = {
     "openunmix": dict(_WINDOWS, hidden=6),
     "hstasnet": dict(_WINDOWS, basis=12, hidden=6),
     "unet": dict(_WINDOWS, layers=2, filters=3),
+    "deepclustering": dict(_WINDOWS, hidden=5, embedding=4),
     "demucs": dict(hidden=(5, 7), kernel=(16, 4), stride=(4, 2), synthesis=(12, 2)),
 }
 
