@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from rtsep.errors import WrongCall
+from rtsep.layers import MixtureConsistency
 from rtsep.spec import ModelSpec
-from rtsep.streaming import State, StreamingLayer
+from rtsep.streaming import Skip, State, StreamingLayer
+
+CONSISTENCIES = ("none", "equal", "remainder")
 
 
 class Separator(StreamingLayer):
@@ -33,6 +36,7 @@ class Separator(StreamingLayer):
         primary: str | None,
         remainder: str | None,
         params: dict,
+        consistency: str = "none",
     ) -> None:
         super().__init__()
         stems = tuple(stems)
@@ -51,14 +55,29 @@ class Separator(StreamingLayer):
         for role, stem in (("primary", self.primary), ("remainder", self.remainder)):
             if stem not in stems:
                 raise WrongCall(f"{role} stem {stem!r} is none of {', '.join(stems)}")
-        self.params = params
+        if consistency not in CONSISTENCIES:
+            accepted = ", ".join(CONSISTENCIES)
+            raise WrongCall(f"consistency {consistency!r}: it is one of {accepted}")
+        if consistency == "remainder" and len(stems) == 1:
+            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        self.consistency, self.params = consistency, params
         self.spec: ModelSpec | None = None
         # What imported weights meet here otherwise than where they were trained, for their card.
         self.remarks: tuple[str, ...] = ()
         self.inputs, self.outputs = (channels,), (len(stems), channels)
 
+    @property
+    def estimated(self) -> tuple[str, ...]:
+        """The stems that the network itself gives: all, or all but what the others leave."""
+        if self.consistency != "remainder":
+            return self.stems
+        return tuple(stem for stem in self.stems if stem != self.remainder)
+
     def finish(self, network: StreamingLayer) -> None:
-        """Takes the network that does the work."""
+        """Takes the network that gives the estimated stems, and makes them sum to the mixture."""
+        if self.consistency != "none":
+            to = self.stems.index(self.remainder) if self.consistency == "remainder" else None
+            network = Skip(network, MixtureConsistency(to), self.outputs)
         self.network = network
         self.hop = network.hop
 

@@ -16,11 +16,11 @@ from rtsep.layers import (
     CumulativeLayerNorm,
     DepthwiseConv,
     FrameLayerNorm,
-    MixtureConsistency,
     Spectrogram,
 )
 from rtsep.layers.features import compressed, features, side_by_side
 from rtsep.layers.normalisation import LayerNorm
+from rtsep.models.arguments import at_least, one_of
 from rtsep.models.base import Separator
 from rtsep.streaming import Fork, Pointwise, Serial, Skip, State, StreamingLayer
 from rtsep.streaming.state import live_frames, next_countdown, silence, start_countdown
@@ -36,7 +36,6 @@ ACTIVATIONS = {
     "swish": F.silu,
 }
 MASKS = {**ACTIVATIONS, "softmax": lambda scores: scores.softmax(-2)}
-CONSISTENCIES = ("none", "equal", "remainder")
 # The paper's best sizes (table II), in samples at 16 kHz: what benchmarks since then take.
 _PUBLISHED = dict(
     filters=512, kernel=32, bottleneck=128, hidden=512, skip=128, taps=3, blocks=8, repeats=3
@@ -153,17 +152,12 @@ class ConvTasNet(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params,
         )
-        for name, value, accepted in (
-            ("norm", norm, NORMS),
-            ("mask", mask, MASKS),
-            ("activation", activation, ACTIVATIONS),
-            ("consistency", consistency, CONSISTENCIES),
-        ):
-            if value not in accepted:
-                raise WrongCall(f"{name} {value!r}: it is one of {', '.join(accepted)}")
-        sizes = dict(
+        one_of(norm=(norm, NORMS), mask=(mask, MASKS), activation=(activation, ACTIVATIONS))
+        at_least(
+            1,
             filters=filters,
             stride=stride,
             bottleneck=bottleneck,
@@ -172,8 +166,6 @@ class ConvTasNet(Separator):
             blocks=blocks,
             repeats=repeats,
         )
-        if small := [name for name, size in sizes.items() if size < 1]:
-            raise WrongCall(f"{small[0]} {sizes[small[0]]}: it is at least 1")
         if stride > kernel:
             raise WrongCall(f"stride {stride} skips samples: the kernel has {kernel}")
         if not 0 <= padding <= kernel - stride:
@@ -182,10 +174,7 @@ class ConvTasNet(Separator):
             raise WrongCall(f"context {context} is shorter than the kernel of {kernel} samples")
         if adaptation < 0 or (adaptation and not context):
             raise WrongCall(f"adaptation {adaptation:g}: at least 0, and it takes a context")
-        remainder_index = self.stems.index(self.remainder)
-        estimated = len(self.stems) - (consistency == "remainder")
-        if not estimated:
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        estimated = len(self.estimated)
 
         encoder: StreamingLayer = Conv(
             channels, filters, kernel, stride, padding=padding, bias=False
@@ -216,9 +205,6 @@ class ConvTasNet(Separator):
             filters, channels, kernel, stride, trim=padding, over=(estimated,), bias=False
         )
         network: StreamingLayer = Serial(front, Skip(masks, _apply_masks, masks.outputs), decoder)
-        if consistency != "none":
-            join = MixtureConsistency(remainder_index if consistency == "remainder" else None)
-            network = Skip(network, join, self.outputs)
         self.finish(network)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from rtsep.errors import WrongCall
 from rtsep.layers import OnlineClustering
 from rtsep.layers.features import compressed
+from rtsep.models.arguments import at_least
 from rtsep.models.embedding import EmbeddingSeparator
-from rtsep.models.spectral import at_least
 from rtsep.streaming import Fork, Pointwise, Serial
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from rtsep.errors import WrongCall
-from rtsep.layers import LSTM, Conv, ConvTranspose, Levelled, MixtureConsistency, doubled, halved
+from rtsep.layers import LSTM, Conv, ConvTranspose, Levelled, doubled, halved
+from rtsep.models.arguments import at_least
 from rtsep.models.base import Separator
-from rtsep.models.spectral import CONSISTENCIES, at_least, one_of
 from rtsep.streaming import Pointwise, Serial, Skip, StreamingLayer
 
 # How often the rate is doubled.
@@ -88,9 +88,9 @@ class Demucs(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params,
         )
-        one_of(consistency=(consistency, CONSISTENCIES))
         if resample not in ROUNDS:
             raise WrongCall(f"resample {resample}: the network runs at 1, 2 or 4 times the rate")
         at_least(1, layers=layers, **{f"hidden {width}": width for width in hidden})
@@ -107,9 +107,7 @@ class Demucs(Separator):
         for sizes in zip(*windows, strict=True):
             if not sizes[0] >= sizes[1] >= sizes[2] >= 1:
                 raise WrongCall("kernel {}, synthesis {}, stride {}: not falling".format(*sizes))
-        estimated = len(self.stems) - (consistency == "remainder")
-        if not estimated:
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        estimated = len(self.estimated)
 
         widths = [channels, *hidden]
         network: StreamingLayer = LSTM(widths[-1], widths[-1], layers)
@@ -130,10 +128,6 @@ class Demucs(Separator):
         if adaptation:
             span = adaptation * rate / network.hop
             network = Levelled(network, network.hop, span, floor)
-        if consistency != "none":
-            index = self.stems.index(self.remainder)
-            join = MixtureConsistency(index if consistency == "remainder" else None)
-            network = Skip(network, join, self.outputs)
         self.finish(network)
 
 

@@ -18,13 +18,12 @@ from rtsep.layers import (
     Conv,
     GroupNorm,
     LocalAttention,
-    MixtureConsistency,
     resampled,
 )
+from rtsep.models.arguments import at_least, one_of
 from rtsep.models.base import Separator
 from rtsep.models.demucs import each, level
-from rtsep.models.spectral import CONSISTENCIES, at_least, one_of
-from rtsep.streaming import Blockwise, Pointwise, Residual, Serial, Skip, StreamingLayer
+from rtsep.streaming import Blockwise, Pointwise, Residual, Serial, StreamingLayer
 from rtsep.streaming.composition import Identity
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
@@ -121,19 +120,15 @@ class DemucsChunked(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params,
         )
-        one_of(
-            consistency=(consistency, CONSISTENCIES),
-            activation=(activation, _ACTIVATIONS),
-        )
+        one_of(activation=(activation, _ACTIVATIONS))
         at_least(0, layers=layers, around=around, norm_from=norm_from)
         at_least(1, groups=groups, branch_layers=branch_layers, compression=compression)
         if branches not in range(4):
             raise WrongCall(f"branches {branches}: 0 none, 1 down, 2 up, 3 both")
-        estimated = len(self.stems) - (consistency == "remainder")
-        if not estimated:
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        estimated = len(self.estimated)
         if hybrid is None:
             windows = zip(
                 *(each(n, params[n], len(hidden)) for n in ("kernel", "stride")), strict=True
@@ -145,9 +140,6 @@ class DemucsChunked(Separator):
         network: StreamingLayer = Blockwise(
             segment, **blocks, inputs=(channels,), outputs=(estimated, channels)
         )
-        if consistency != "none":
-            to = self.stems.index(self.remainder) if consistency == "remainder" else None
-            network = Skip(network, MixtureConsistency(to), self.outputs)
         self.finish(network)
 
     def _levels(self, estimated: int) -> StreamingLayer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from rtsep.models.spectral import ACTIVATIONS, Head, SpectralSeparator, at_least, one_of
+from rtsep.models.arguments import at_least, one_of
+from rtsep.models.spectral import ACTIVATIONS, Head, SpectralSeparator
 from rtsep.streaming import Pointwise, Serial
 
 # Not "relu", of which all may be 0, and then no length is 1.

@@ -7,20 +7,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rtsep.errors import WrongCall
 from rtsep.layers import (
     LSTM,
     Conv,
     ConvTranspose,
     InverseSpectrogram,
-    MixtureConsistency,
     Spectrogram,
 )
 from rtsep.layers.features import power, side_by_side
+from rtsep.models.arguments import at_least
 from rtsep.models.base import Separator
 from rtsep.models.openunmix import MUSIC
-from rtsep.models.spectral import CONSISTENCIES, at_least, one_of
-from rtsep.streaming import Fork, Pointwise, Residual, Serial, Skip, State, StreamingLayer
+from rtsep.streaming import Fork, Pointwise, Residual, Serial, State, StreamingLayer
 from rtsep.streaming.state import live_frames, next_countdown, silence, start_countdown
 
 
@@ -74,8 +72,8 @@ class HSTasNet(Separator):
         primary: str | None = None,
         remainder: str | None = None,
         window: int = 1024,
-        hop: int = 256,
-        synthesis: int | None = 512,
+        hop: int = 128,
+        synthesis: int | None = 256,
         padding: int | None = None,
         shape: str = "root",
         basis: int = 512,
@@ -93,13 +91,11 @@ class HSTasNet(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params,
         )
-        one_of(consistency=(consistency, CONSISTENCIES))
         at_least(1, hop=hop, basis=basis, hidden=hidden)
-        masks = len(self.stems) - (consistency == "remainder")
-        if not masks:
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        masks = len(self.estimated)
 
         form = dict(channels=channels, synthesis=synthesis, padding=padding, shape=shape)
         analysis = Spectrogram(window, hop, **form)
@@ -141,9 +137,6 @@ class HSTasNet(Separator):
             (masks, channels),
         )
         network: StreamingLayer = Serial(front, heart, back)
-        if consistency != "none":
-            to = self.stems.index(self.remainder) if consistency == "remainder" else None
-            network = Skip(network, MixtureConsistency(to), self.outputs)
         self.finish(network)
 
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from rtsep.errors import WrongCall
 from rtsep.layers import (
     InverseSpectrogram,
-    MixtureConsistency,
     ParallelLinear,
     ParallelLSTM,
     Spectrogram,
 )
 from rtsep.layers.features import power
+from rtsep.models.arguments import at_least
 from rtsep.models.base import Separator
-from rtsep.models.spectral import CONSISTENCIES, apply_masks, at_least, one_of
+from rtsep.models.spectral import apply_masks
 from rtsep.streaming import Serial, Skip, State, StreamingLayer
 from rtsep.streaming.state import live_frames, next_countdown, silence, start_countdown
 
@@ -95,13 +95,11 @@ class OpenUnmix(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params,
         )
-        one_of(consistency=(consistency, CONSISTENCIES))
         at_least(1, hop=hop, hidden=hidden, layers=layers)
-        targets = len(self.stems) - (consistency == "remainder")
-        if not targets:
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        targets = len(self.estimated)
         bins = window // 2 + 1
         if max_bin is None:
             max_bin = min(bins, 16000 * window // rate + 1)
@@ -115,9 +113,6 @@ class OpenUnmix(Separator):
             Skip(networks, apply_masks, (targets, bins, 2 * channels)),
             InverseSpectrogram(window, hop, over=(targets,), **form),
         )
-        if consistency != "none":
-            to = self.stems.index(self.remainder) if consistency == "remainder" else None
-            network = Skip(network, MixtureConsistency(to), self.outputs)
         self.finish(network)
 
 

@@ -17,11 +17,11 @@ from rtsep.layers import (
     CumulativeLayerNorm,
     FrameLayerNorm,
     InverseSpectrogram,
-    MixtureConsistency,
     Spectrogram,
 )
 from rtsep.layers.features import compressed, decibels, features
 from rtsep.layers.spectrogram import window_pair
+from rtsep.models.arguments import at_least, one_of
 from rtsep.models.base import Separator
 from rtsep.streaming import Pointwise, Residual, Serial, Skip, StreamingLayer
 
@@ -32,7 +32,6 @@ NORMS = {
     "frame": FrameLayerNorm,
     "cumulative": CumulativeLayerNorm,
 }
-CONSISTENCIES = ("none", "equal", "remainder")
 ACTIVATIONS = {
     "linear": nn.Identity(),
     "sigmoid": torch.sigmoid,
@@ -119,24 +118,22 @@ class SpectralSeparator(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params | own,
         )
         one_of(
             feature=(feature, FEATURES),
             norm=(norm, NORMS),
-            consistency=(consistency, CONSISTENCIES),
         )
         at_least(1, hop=hop, hidden=hidden, layers=layers)
         at_least(0, entry=entry, adaptation=adaptation)
         if not exponent > 0:
             raise WrongCall(f"exponent {exponent:g}: it is above 0")
-        if len(self.stems) == 1 and consistency == "remainder":
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
         analysis, _ = window_pair(window, window if synthesis is None else synthesis, hop)
         # What a magnitude is multiplied by, so that a sine at full scale has 0.5.
         self.scale = 1 / float(analysis.sum())
         self.bins = window // 2 + 1
-        self.masks = len(self.stems) - (consistency == "remainder")
+        self.masks = len(self.estimated)
 
     def new_trunk(self) -> Trunk:
         """Spectra to frames (batch, frames, hidden), with fresh weights."""
@@ -159,9 +156,6 @@ class SpectralSeparator(Separator):
         network: StreamingLayer = Serial(
             Spectrogram(**windows), masked, InverseSpectrogram(**windows, over=over)
         )
-        if p["consistency"] != "none":
-            to = self.stems.index(self.remainder) if p["consistency"] == "remainder" else None
-            network = Skip(network, MixtureConsistency(to), self.outputs)
         self.finish(network)
 
     @property
@@ -222,20 +216,6 @@ def mask_head(model: SpectralSeparator, activation: str) -> Pointwise:
     shape = (model.masks, model.bins, model.channels)
     hidden = model.params["hidden"]
     return Pointwise(Head(hidden, shape, MASKS[activation]), (hidden,), shape)
-
-
-def one_of(**choices: tuple[str, object]) -> None:
-    """Raises for the first argument whose value is none of those accepted."""
-    for name, (value, accepted) in choices.items():
-        if value not in accepted:
-            raise WrongCall(f"{name} {value!r}: it is one of {', '.join(accepted)}")
-
-
-def at_least(least: int, **sizes: float) -> None:
-    """Raises for the first argument that is smaller."""
-    for name, size in sizes.items():
-        if size < least:
-            raise WrongCall(f"{name} {size}: it is at least {least}")
 
 
 def apply_masks(masks: Tensor, spectrum: Tensor) -> Tensor:

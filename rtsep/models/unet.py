@@ -14,11 +14,11 @@ from rtsep.layers import (
     Conv2d,
     ConvTranspose2d,
     InverseSpectrogram,
-    MixtureConsistency,
     Spectrogram,
 )
+from rtsep.models.arguments import at_least
 from rtsep.models.base import Separator
-from rtsep.models.spectral import CONSISTENCIES, apply_masks, at_least, one_of
+from rtsep.models.spectral import apply_masks
 from rtsep.streaming import Blockwise, Pointwise, Segment, Serial, Skip, StreamingLayer
 
 
@@ -104,18 +104,16 @@ class UNet(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params,
         )
-        one_of(consistency=(consistency, CONSISTENCIES))
         at_least(1, hop=hop, layers=layers, filters=filters)
         for name, pair in (("kernel", kernel), ("stride", stride)):
             if len(pair) != 2 or not all(type(n) is int and n >= 1 for n in pair):
                 raise WrongCall(f"{name} {list(pair)}: frames and bins, both at least 1")
         if not (exponent > 0 and 0 <= dropout < 1):
             raise WrongCall(f"exponent {exponent:g}, dropout {dropout:g}: above 0, and 0 to 1")
-        masks = len(self.stems) - (consistency == "remainder")
-        if not masks:
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        masks = len(self.estimated)
 
         bins = window // 2 + 1
         form = dict(channels=channels, synthesis=synthesis, padding=padding, shape=shape)
@@ -132,9 +130,6 @@ class UNet(Separator):
         )
         if blocks is not None:
             network = self._in_blocks(network, blocks)
-        if consistency != "none":
-            to = self.stems.index(self.remainder) if consistency == "remainder" else None
-            network = Skip(network, MixtureConsistency(to), self.outputs)
         self.finish(network)
 
     def _level(self, index: int, inputs: int, outputs: int, bins: int) -> Serial:

@@ -17,11 +17,10 @@ from rtsep.layers import (
     GroupNorm,
     Interpolate,
     Lowpass,
-    MixtureConsistency,
     ZeroStuff,
 )
+from rtsep.models.arguments import at_least, one_of
 from rtsep.models.base import Separator
-from rtsep.models.spectral import CONSISTENCIES, at_least, one_of
 from rtsep.streaming import Blockwise, Pointwise, Segment, Serial, Skip, StreamingLayer
 
 FORMS = ("causal", "centred", "valid")
@@ -100,13 +99,13 @@ class WaveUNet(Separator):
             stems=stems,
             primary=primary,
             remainder=remainder,
+            consistency=consistency,
             params=params,
         )
         one_of(
             norm=(norm, NORMS),
             output=(output, OUTPUTS),
             form=(form, FORMS),
-            consistency=(consistency, CONSISTENCIES),
         )
         at_least(2, widths=len(widths), stride=stride)
         at_least(1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
@@ -116,9 +115,7 @@ class WaveUNet(Separator):
             raise WrongCall("a group norm sees a whole segment: it takes the form 'valid'")
         if norm == "group" and any(width % GROUP for width in widths):
             raise WrongCall(f"a group norm takes widths that are multiples of {GROUP}")
-        estimated = len(self.stems) - (consistency == "remainder")
-        if not estimated:
-            raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
+        estimated = len(self.estimated)
 
         body: StreamingLayer = self._level(0, channels)
         seen = widths[0]
@@ -133,9 +130,6 @@ class WaveUNet(Separator):
         )
         if form == "valid" or blocks is not None:
             network = self._in_blocks(network, blocks)
-        if consistency != "none":
-            to = self.stems.index(self.remainder) if consistency == "remainder" else None
-            network = Skip(network, MixtureConsistency(to), self.outputs)
         self.finish(network)
 
     def _level(self, index: int, inputs: int) -> Serial:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.models.convtasnet import ConvTasNet, MaskNetwork
+from rtsep.naive.consistency import consistent
 
 _ACTIVATIONS = {
     "linear": lambda x: x,
@@ -45,13 +46,7 @@ def separate(model: ConvTasNet, mixture: Tensor) -> Tensor:
         F.conv_transpose1d(encoded * mask, decoder, stride=stride) for mask in masks.unbind(1)
     ]
     stems = torch.stack(decoded, 1)[..., padding : padding + samples]
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _masks(w: dict[str, Tensor], seen: Tensor, p: dict) -> Tensor:

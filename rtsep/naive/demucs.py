@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.models.demucs import Demucs
+from rtsep.naive.consistency import consistent
 
 _ZEROS = 56
 
@@ -60,13 +61,7 @@ def separate(model: Demucs, mixture: Tensor) -> Tensor:
     stems = x[..., :samples].unflatten(1, (-1, p["channels"]))
     if p["adaptation"]:
         stems = stems * level[:, None]
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor, gated: bool) -> Tensor:

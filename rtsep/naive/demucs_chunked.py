@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rtsep.models.demucs_chunked import DemucsChunked
 from rtsep.naive.blocks import in_blocks
+from rtsep.naive.consistency import consistent
 
 _PIECES = 200
 
@@ -28,13 +29,7 @@ def separate(model: DemucsChunked, mixture: Tensor) -> Tensor:
         return _segment(window, iter(model.state_dict().values()), p)
 
     stems = in_blocks(segment, mixture, **p["blocks"])
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _segment(window: Tensor, weights: Iterator[Tensor], p: dict) -> Tensor:

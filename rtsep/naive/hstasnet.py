@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rtsep.layers import Conv, ConvTranspose
 from rtsep.models.hstasnet import HSTasNet, HybridNetwork
+from rtsep.naive.consistency import consistent
 from rtsep.naive.spectra import sound, spectra
 
 
@@ -23,13 +24,7 @@ def separate(model: HSTasNet, mixture: Tensor) -> Tensor:
     parts = torch.view_as_real(mixed)[:, None] * spec_masks
     stems = sound(torch.view_as_complex(parts.contiguous()), samples, **form)
     stems = stems + _decoded(model, basis[:, None] * wave_masks, samples)
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _encoded(model: HSTasNet, mixture: Tensor, frames: int) -> Tensor:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.models.openunmix import OpenUnmix, TargetNetworks
+from rtsep.naive.consistency import consistent
 from rtsep.naive.spectra import sound, spectra
 
 
@@ -28,13 +29,7 @@ def separate(model: OpenUnmix, mixture: Tensor) -> Tensor:
     else:
         stems = torch.polar(estimates, mixed.angle()[:, None].expand_as(estimates))
     stems = sound(stems, mixture.shape[-1], **form)
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _magnitude(tensors: dict[str, Tensor], target: int, mixture: Tensor, p: dict) -> Tensor:

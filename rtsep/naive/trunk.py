@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.models.spectral import Head, SpectralSeparator
+from rtsep.naive.consistency import consistent
 from rtsep.naive.spectra import sound, spectra, tapers
 
 ACTIVATIONS = {
@@ -64,13 +65,7 @@ def masked(model: SpectralSeparator, mixture: Tensor, masks: Tensor) -> Tensor:
     p = model.params
     stems = masks.permute(0, 2, 4, 3, 1) * mixed(model, mixture)[:, None]
     stems = sound(stems, mixture.shape[-1], **_windows(p))
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _windows(p: dict) -> dict:

@@ -9,6 +9,7 @@ from torch import Tensor
 from rtsep.models.unet import UNet
 from rtsep.naive import spectra
 from rtsep.naive.blocks import in_blocks
+from rtsep.naive.consistency import consistent
 
 
 def separate(model: UNet, mixture: Tensor) -> Tensor:
@@ -23,13 +24,7 @@ def separate(model: UNet, mixture: Tensor) -> Tensor:
         stems = in_blocks(
             lambda window: _network(model, window, segment=True), mixture, **p["blocks"]
         )
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _network(model: UNet, mixture: Tensor, segment: bool) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rtsep.models.waveunet import WaveUNet
 from rtsep.naive.blocks import in_blocks
+from rtsep.naive.consistency import consistent
 
 _OUTPUTS = {"tanh": torch.tanh, "clip": lambda x: x.clamp(-1, 1), "linear": lambda x: x}
 
@@ -24,13 +25,7 @@ def separate(model: WaveUNet, mixture: Tensor) -> Tensor:
         stems = _network(model, later)[..., :samples]
     else:
         stems = in_blocks(lambda window: _network(model, window), mixture, **p["blocks"])
-    missing = mixture[:, None] - stems.sum(1, keepdim=True)
-    if p["consistency"] == "equal":
-        stems = stems + missing / stems.shape[1]
-    elif p["consistency"] == "remainder":
-        at = model.stems.index(model.remainder)
-        stems = torch.cat([stems[:, :at], missing, stems[:, at:]], 1)
-    return stems
+    return consistent(model, stems, mixture)
 
 
 def _network(model: WaveUNet, mixture: Tensor) -> Tensor:

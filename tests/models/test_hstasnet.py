@@ -98,7 +98,7 @@ def test_in_float32_and_exported(form: dict) -> None:
 def test_configurations() -> None:
     assert list(configurations("hstasnet")) == ["low-latency", "published", "published-small"]
     model = create("hstasnet")
-    assert (model.rate, model.hop, model.latency) == (44100, 256, 256)
+    assert (model.rate, model.hop, model.latency) == (44100, 128, 128)
     model = create("hstasnet", "published", hidden=8, basis=8)
     assert (model.hop, model.latency) == (512, 512)
 
