@@ -34,7 +34,8 @@ def run(
 ) -> TrainingState:
     """Trains what `recipe` says on `data` and keeps the averaged weights in `out`.
 
-    `init` names a model, of the same architecture and sizes, whose weights are the first.
+    `init` names a model, of the same architecture and sizes, whose weights are the first; the card
+    then counts its steps and minutes too.
     """
     from rtsep import checkpoints, models
 
@@ -45,8 +46,10 @@ def run(
             f"recipe {recipe.name}: what is trained here separates {' and '.join(STEMS)}, "
             f"mono at {RATE} Hz"
         )
+    earlier: dict = {}
     if init is not None:
         first = checkpoints.load(init)
+        earlier = first.spec.card.get("trained", {})
         try:
             model.load_state_dict(first.state_dict())
         except RuntimeError:
@@ -59,7 +62,10 @@ def run(
     mixer = Mixer(corpus, training, recipe.mixing, recipe.seed)
 
     def save(average: nn.Module, progress: dict) -> None:
-        checkpoints.save(average, out, name=recipe.name, card=recipe.card | {"trained": progress})
+        # What the first weights had learnt from counts too.
+        spent = {k: round(progress[k] + earlier.get(k, 0), 1) for k in ("steps", "minutes")}
+        card = recipe.card | {"trained": progress | spent}
+        checkpoints.save(average, out, name=recipe.name, card=card)
 
     return train(
         recipe,
