@@ -24,15 +24,8 @@ SMALL = {
     "repeats": 2,
 }
 quick = settings(max_examples=12, deadline=None)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def windows_in_float64():
-    """The context's windows keep the type they were made in; the twin's are exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+# Windows and filters keep the type they were made in; the twin's are exact.
+pytestmark = pytest.mark.usefixtures("made_in_float64")
 
 
 def small(**options):

@@ -14,15 +14,8 @@ from rtsep.streaming import verify_streaming
 from rtsep.verification import verify
 
 SMALL = {"hidden": (5, 7), "kernel": (16, 4), "stride": (4, 2), "synthesis": (12, 2)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def filters_in_float64():
-    """Fixed filters keep the type they were made in; the twin's are exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+# Windows and filters keep the type they were made in; the twin's are exact.
+pytestmark = pytest.mark.usefixtures("made_in_float64")
 
 
 def check(hops: int = 40, **options):

@@ -35,15 +35,8 @@ FORMS = {
     "both ways": {"branches": 3, "branch_layers": 1, "attentive_from": 0, "compression": 1},
     "plain": {"gated": False, "around": 0, "normalise": False, "kernel": (6, 4), "stride": 2},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def filters_in_float64():
-    """Fixed filters keep the type they were made in; the twin's are exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+# Windows and filters keep the type they were made in; the twin's are exact.
+pytestmark = pytest.mark.usefixtures("made_in_float64")
 
 
 def small(**options):

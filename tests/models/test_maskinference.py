@@ -15,15 +15,8 @@ from rtsep.verification import verify
 
 SMALL = {"rate": 8000, "window": 32, "hop": 8, "synthesis": 16, "hidden": 5}
 CENTRED = {"synthesis": None, "padding": 16, "feature": "decibels", "norm": "affine"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def windows_in_float64():
-    """The windows keep the type they were made in; the twin's are exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+# Windows and filters keep the type they were made in; the twin's are exact.
+pytestmark = pytest.mark.usefixtures("made_in_float64")
 
 
 def small(**options):

@@ -30,15 +30,8 @@ CENTRED = {
 }
 BLOCKS = {"window": 8 * 11, "hop": 24, "lookahead": 16, "crossfade": 9}
 quick = settings(max_examples=8, deadline=None)
-
-
-@pytest.fixture(autouse=True)
-def windows_in_float64():
-    """The windows keep the type they were made in; the twin's are exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+# Windows and filters keep the type they were made in; the twin's are exact.
+pytestmark = pytest.mark.usefixtures("made_in_float64")
 
 
 def small(**options):

@@ -17,15 +17,8 @@ from rtsep.streaming import verify_streaming
 SMALL = {"widths": (3, 4, 5), "down_kernel": 5, "up_kernel": 3}
 VALID = {"form": "valid", "widths": (8, 8, 16), "doubled": True, "direct": False, "slope": 0.0}
 quick = settings(max_examples=8, deadline=None)
-
-
-@pytest.fixture(autouse=True)
-def weights_in_float64():
-    """Filters keep the type they were made in; the twin's are exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+# Windows and filters keep the type they were made in; the twin's are exact.
+pytestmark = pytest.mark.usefixtures("made_in_float64")
 
 
 def small(**options):
