@@ -159,6 +159,20 @@ class Live:
     def input_gain(self, value: float) -> None:
         self._control("INPUT_GAIN", factor(value))
 
+    def record(self, folder: str | Path | None = None) -> Path:
+        """Records every stem and the mixture from now on, before gains; to which folder.
+
+        Left out, it is one that is not there yet: take-1, take-2 …, or after `record="DIR"` DIR-2 …
+        The files sum to `mix.wav` at every sample. Raises `Failure` where a recording goes on.
+        """
+        with self._lock:
+            return self._there().takes.begin(folder)
+
+    def stop_recording(self) -> Path | None:
+        """Ends the recording, and completes its files; where they are (None: there was none)."""
+        with self._lock:
+            return self._there().takes.end()
+
     def start(self) -> None:
         """Sound begins. Raises `Failure` where that is not possible any more."""
         if self._session is None or self._watcher.ident is not None:
@@ -234,12 +248,15 @@ class Live:
         from rtsep.live import layout
 
         with self._lock:
-            if self._session is None:
-                raise Failure("this run is over: make another rtsep.Live")
-            values, slot = self._session.block.f64, getattr(layout, name)
+            values, slot = self._there().block.f64, getattr(layout, name)
             if value is not None:
                 values[slot] = value
             return float(values[slot])
+
+    def _there(self):
+        if self._session is None:
+            raise Failure("this run is over: make another rtsep.Live")
+        return self._session
 
     def _watch(self) -> None:
         from rtsep.live.notices import Notices

@@ -35,10 +35,9 @@ class Notices:
             yield "worker", f"{session.process.last_words}: the sound goes on dry"
         if session.clock.ended:
             yield "device", session.clock.ended
-        recorder = session.recorder
-        if recorder is not None and recorder.error:
-            yield "recording", f"{recorder.error}; the run goes on"
-        if recorder is not None and recorder.lost:
+        for error in session.takes.errors:
+            yield error, f"{error}; the run goes on"
+        if session.takes.lost:
             yield "lost", "the disk is too slow for the recording: some of it is lost, and silent"
         if self._microphone() and h[layout.CLIPPED_IN] >= CLIPPED:
             yield "clips", "the input clips: turn it down at its source (--input-gain comes after)"

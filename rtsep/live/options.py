@@ -21,8 +21,9 @@ class Options:
     stem is soloed. `ceiling` is the limiter's (full scale is 1; None: there is none), `input_gain`
     a factor before everything else. Over the first `fade_up` seconds the output rises (None: one
     where a device is played to). After `idle` seconds of silence the worker rests until there is
-    sound again (0: never). `factory` ("module:function", called with `channels` and `chunk`) makes
-    the engine in place of `model`.
+    sound again (0: never). `record` is a folder to record to from the start; with `recordable`
+    recording may begin under way, and the rings hold as much as for that. `factory`
+    ("module:function", called with `channels` and `chunk`) makes the engine in place of `model`.
     """
 
     model: str = "convtasnet"
@@ -42,6 +43,7 @@ class Options:
     idle: float = 0.0
     limit: int | None = None
     record: str | Path | None = None
+    recordable: bool = False
     overwrite: bool = False
     factory: str | None = None
 

@@ -1,6 +1,7 @@
 """Records every stem and the mixture, before gains: a reader of the rings, never in their way.
 
-Sample i of each file is the sound of time i − internal latency, as the callback knew it then.
+Sample i of each file is the sound of time i − internal latency, as the callback knew it then; i
+counts from where the recording begins, the start of the run or a moment in it (see `takes.py`).
 Where stems were missed, the remainder stem takes the dry sound and the others go over to silence,
 on the ramps that the callback drew for itself; so at every sample the stems sum to `mix.wav`.
 The rings hold ten seconds for it: what a longer stall of the disk costs is silent in all files.
@@ -86,8 +87,9 @@ class Recorder:
         fall, length = int(h[FALL]), int(h[FADE])
         self._fall = block.f32[fall : fall + length].copy()
         self._fade = fresh(self._stems[0].width, self._fall)
-        self._tape = _open(Path(folder), stems, int(h[RATE]), self._channels, overwrite)
-        self._rehearse()
+        self.folder = Path(folder)
+        self._tape = _open(self.folder, stems, int(h[RATE]), self._channels, overwrite)
+        rehearse(block)
         self._at = 0  # the clock time up to which everything is on tape
         self._block = block
         self.lost = 0  # samples that were overwritten before they could be written
@@ -105,9 +107,21 @@ class Recorder:
         """How long every file is."""
         return min(file.frames for file in self._tape.files)
 
-    def start(self) -> None:
+    @property
+    def writing(self) -> bool:
+        """Whether it has begun, and not yet written all that it is to write."""
+        return self._thread.is_alive()
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody has told it to finish."""
+        return self._end is None
+
+    def start(self, time: int = 0) -> None:
+        """Records from clock time `time` on."""
+        self._at = time
         # A clock that can wait does so from now on, in place of leaving the recorder behind.
-        self._tell(0)
+        self._tell(time)
         self._thread.start()
 
     def finish(self, end: int, seconds: float | None = None) -> None:
@@ -125,16 +139,9 @@ class Recorder:
         empty = self.samples == 0
         self._tape.close()
         if empty:
-            for file in self.files:
-                Path(file).unlink(missing_ok=True)
-
-    def _rehearse(self) -> None:
-        """Loads what is compiled, which would hold up the clock while it runs."""
-        _, x, _ = self._stems[0].read(-1, 1)
-        state, history = fresh(self._stems[0].width, self._fall)
-        cover(state, 0, history, self._fall, True, x, x.copy(), np.empty(1, np.bool_))
-        self._capture.read(-1, 1)
-        self._played.read(-1, 1)
+            for file in self._tape.files:
+                while file.paths:
+                    file.paths.pop().unlink(missing_ok=True)
 
     def _main(self) -> None:
         try:
@@ -205,6 +212,17 @@ class Recorder:
         others = np.delete(by_stem, self._rest, 1).sum(1)
         by_stem[~whole, self._rest] = (dry - others)[~whole]
         return True
+
+
+def rehearse(block: Block) -> None:
+    """Loads what is compiled, which would hold up a simulated clock while it runs."""
+    fall, length = int(block.i64[FALL]), int(block.i64[FADE])
+    stems, curve = Ring(block, STEMS_A), block.f32[fall : fall + length].copy()
+    _, x, _ = stems.read(-1, 1)
+    state, history = fresh(stems.width, curve)
+    cover(state, 0, history, curve, True, x, x.copy(), np.empty(1, np.bool_))
+    for ring in (CAPTURE, PLAYED):
+        Ring(block, ring).read(-1, 1)
 
 
 def _open(folder: Path, stems: tuple[str, ...], rate: int, channels: int, overwrite: bool) -> _Tape:

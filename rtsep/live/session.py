@@ -22,8 +22,9 @@ from rtsep.live.latency import Latency, check_queue, default_queue
 from rtsep.live.layout import Block
 from rtsep.live.options import DEFAULT_BLOCK, Options
 from rtsep.live.process import WorkerProcess
-from rtsep.live.recorder import Recorder
+from rtsep.live.recorder import rehearse
 from rtsep.live.status import Status
+from rtsep.live.takes import Takes
 from rtsep.live.wakeup import Wakeup
 from rtsep.live.wiring import Wiring, straight
 from rtsep.models import find
@@ -63,7 +64,7 @@ class Session:
         self._block: Block | None = None
         self._wakeup: Wakeup | None = None
         self.clock: SimulatedClock | DeviceClock | None = device
-        self.recorder: Recorder | None = None
+        self.takes: Takes | None = None
         self.process = process or WorkerProcess()
         self.untrained = False
         self.granted = ""
@@ -94,8 +95,7 @@ class Session:
     def start(self) -> None:
         """Sound begins; what real-time set-up the worker was granted is in `granted`."""
         self.granted = self.process.run(self._block)
-        if self.recorder is not None:
-            self.recorder.start()
+        self.takes.begin_first()
         self.clock.start()
 
     def join(self, seconds: float | None = None) -> bool:
@@ -114,8 +114,7 @@ class Session:
             clock.join()
         self._worker_died = self.process.dead
         self.process.stop()
-        if self.recorder is not None:
-            self.recorder.finish(clock.samples)
+        self.takes.finish(clock.samples)
         if clock.error is not None:
             raise clock.error
         if self._sink is not None:
@@ -132,9 +131,8 @@ class Session:
                 self._block.i64[layout.STOP] = 1
                 self.clock.join()
         self.process.stop()
-        if self.recorder is not None:
-            self.recorder.finish(0, seconds=2)
-            self.recorder = None
+        if self.takes is not None:
+            self.takes.finish(0, seconds=2)
         for end in (self._source, self._sink):
             if end is not None:
                 end.close()
@@ -236,7 +234,7 @@ class Session:
             outputs=self.wiring.outputs,
             on_miss=ON_MISS[o.on_miss],
             fade_up=round(self._fade_up() * self.rate),
-            seconds=_RECORDED if o.record else _HELD,
+            seconds=_RECORDED if o.record or o.recordable else _HELD,
         )
         self._wakeup = Wakeup(block, create=True)
         for k, (gain, mute, solo) in enumerate(self.gains.values()):
@@ -259,10 +257,9 @@ class Session:
                 paced=o.paced,
                 limit=o.limit,
             )
-        if o.record is not None:
-            self.recorder = Recorder(
-                block, o.record, self.stems, self.info["remainder"], o.overwrite
-            )
+        self.takes = Takes(block, self.stems, self.info["remainder"], o.record, o.overwrite)
+        if o.recordable:
+            rehearse(block)
 
     def summary(self) -> dict:
         """How it went, so far or in all: what `rtsep run --json` prints."""
@@ -272,8 +269,7 @@ class Session:
             errors.append(f"{self.process.last_words}; the sound went on dry")
         if self.clock.ended:
             errors.append(self.clock.ended)
-        if self.recorder is not None and self.recorder.error:
-            errors.append(self.recorder.error)
+        errors += self.takes.errors
         return {
             "model": self.info["model"],
             "untrained": self.untrained,
@@ -296,8 +292,8 @@ class Session:
             "advice": self.advice(),
             "warnings": self.warnings,
             "granted": self.granted,
-            "files": self.recorder.files if self.recorder is not None else [],
-            "recording_lost": self.recorder.lost if self.recorder is not None else 0,
+            "files": self.takes.files,
+            "recording_lost": self.takes.lost,
             "errors": errors,
         }
 
