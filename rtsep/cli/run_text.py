@@ -8,13 +8,14 @@ def heading(session, clock: str) -> str:
 
     info = session.info
     heard = []
-    for name, (gain, mute, solo) in session.gains.items():
-        if mute or (not solo and any(s for _, _, s in session.gains.values())):
-            heard.append(f"{name} off")
+    controls = session.controls
+    for name, gain in controls.heard.items():
+        if gain and controls.solos[name]:
+            heard.append(f"{name} {describe(gain)} solo")
         else:
-            heard.append(f"{name} {describe(gain)}{' solo' if solo else ''}")
+            heard.append(f"{name} {describe(gain)}")
     o = session.options
-    primary = " (nothing asked for: the primary stem)" if o.asks_for_nothing else ""
+    primary = " (nothing asked for: the primary stem)" if controls.untouched else ""
     routes = [
         f"{name} on {','.join(str(k + 1) for k in channels)}" for name, channels in o.routes.items()
     ]

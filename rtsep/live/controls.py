@@ -1,93 +1,187 @@
-"""What is heard, as mappings over the controls in a run's block: changes ramp over 5 ms."""
+"""The one table of controls: whatever changes what is heard (Python, keys, MIDI, OSC, a preset, the
+desk) does it through `Controls`; the callback ramps there in 5 ms.
+
+Solo and mute are a mixing desk's: several solos add up, and mute wins. As long as nobody has chosen
+anything the primary stem is soloed; the first gain, mute or solo ends that, whoever sets it.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 
-from rtsep.audio.levels import MOST_DB, from_db
 from rtsep.errors import Failure, WrongCall
 from rtsep.live import layout
-from rtsep.live.layout import Block
+from rtsep.live.description import described, seal
+from rtsep.live.layout import Block, desired_gains
+from rtsep.live.scene import Scene, check_stems, factor, share
 
-_SLOTS = {"gain": layout.GAIN, "mute": layout.MUTE, "solo": layout.SOLO}
+
+class Controls:
+    """The controls of a run, in its block: `gains` (factors), `mutes` and `solos` by stem; `wet`,
+    `bypass`, `input_gain`.
+
+        controls = Controls.attach(name)  # of another process's block
+        controls.solos["voice"] = True
+
+    Raises `WrongCall` for stems and values that can't be, `Failure` once the run is over here.
+    """
+
+    def __init__(self, block: Block):
+        self._block = block
+        self._facts: tuple[int, dict] = (0, {})
+        self.gains = Table(self, layout.GAIN, float, factor)
+        self.mutes = Table(self, layout.MUTE, bool, _switch)
+        self.solos = Table(self, layout.SOLO, bool, _switch)
+
+    @classmethod
+    def attach(cls, name: str) -> Controls:
+        """Those of a run in another process, by its block's name. Raises `Failure`."""
+        block = Block.attach(name)
+        if not seal(block):
+            block.close()
+            raise Failure(f"the run of block {name!r} has not been made yet")
+        return cls(block)
+
+    def close(self) -> None:
+        """Lets go of a block that was attached to."""
+        self._block.close()
+
+    @property
+    def facts(self) -> dict:
+        """The run's description: see `described`."""
+        self._values()
+        sealed = seal(self._block)
+        if self._facts[0] != sealed:
+            self._facts = (sealed, described(self._block))
+        return self._facts[1]
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        return tuple(self.facts["stems"])
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has chosen anything yet, so that the primary stem is soloed."""
+        self._values()
+        return bool(self._block.i64[layout.UNTOUCHED])
+
+    @property
+    def wet(self) -> float:
+        """1: the mix as the gains make it; 0: the mixture as it was; in between, both."""
+        return float(self._values()[layout.WET])
+
+    @wet.setter
+    def wet(self, value: float) -> None:
+        value = share(value)
+        self._values()[layout.WET] = value
+
+    @property
+    def bypass(self) -> bool:
+        """The mixture as it was, bit for bit, at the same latency."""
+        return bool(self._values()[layout.BYPASS])
+
+    @bypass.setter
+    def bypass(self, on: bool) -> None:
+        self._values()[layout.BYPASS] = _switch(on)
+
+    @property
+    def input_gain(self) -> float:
+        """A factor on what comes in, before everything else."""
+        return float(self._values()[layout.INPUT_GAIN])
+
+    @input_gain.setter
+    def input_gain(self, value: float) -> None:
+        value = factor(value)
+        self._values()[layout.INPUT_GAIN] = value
+
+    @property
+    def heard(self) -> dict[str, float]:
+        """By stem, the factor that gain, mute and solo come to."""
+        self._values()
+        return dict(zip(self.stems, map(float, desired_gains(self._block)), strict=False))
+
+    @property
+    def scene(self) -> Scene:
+        """Where the controls stand now."""
+        untouched = self.untouched
+        return Scene(
+            gains={} if untouched else dict(self.gains),
+            mutes=tuple(stem for stem, on in self.mutes.items() if on),
+            solos=tuple(stem for stem, on in self.solos.items() if on and not untouched),
+            wet=self.wet,
+            bypass=self.bypass,
+        )
+
+    def recall(self, scene: Scene) -> None:
+        """Puts all controls where `scene` has them; nothing is changed where it can't be."""
+        stems, values = self.stems, self._values()
+        check_stems(scene.stems, self.facts["model"], stems)
+        gains = {stem: factor(scene.gains.get(stem, 1.0)) for stem in stems}
+        wet = share(scene.wet)
+        untouched = not scene.chooses and not self.facts["routed"]
+        solos = (self.facts["primary"],) if untouched else scene.solos
+        self._block.i64[layout.UNTOUCHED] = untouched
+        for k, stem in enumerate(stems):
+            values[layout.GAIN + k] = gains[stem]
+            values[layout.MUTE + k] = stem in scene.mutes
+            values[layout.SOLO + k] = stem in solos
+        values[layout.WET], values[layout.BYPASS] = wet, scene.bypass
+
+    def _choose(self) -> None:
+        """Somebody chooses: that the primary stem is soloed was only ours."""
+        if self.untouched:
+            self._block.i64[layout.UNTOUCHED] = 0
+            self._values()[layout.SOLO + self.stems.index(self.facts["primary"])] = 0
+
+    def _values(self):
+        values = self._block.f64
+        if values is None:
+            raise Failure("this run is over: make another rtsep.Live")
+        return values
 
 
-class _Controls(Mapping):
-    """By stem. `before` is called before a change. Keys are fixed; values can be assigned."""
+class Table(Mapping):
+    """One kind of control by stem. The stems are fixed; values can be assigned."""
 
-    def __init__(self, block: Block, stems: tuple[str, ...], kind: str, before: Callable[[], None]):
-        self._values: object = block.f64
-        self._slots = {stem: _SLOTS[kind] + k for k, stem in enumerate(stems)}
-        self._before = before
+    def __init__(
+        self,
+        controls: Controls,
+        first: int,
+        read: Callable[[float], float | bool],
+        write: Callable[[float | bool], float],
+    ):
+        self._controls, self._first, self._read, self._write = controls, first, read, write
 
-    def __getitem__(self, stem: str):
-        return self._read(self._there()[self._slot(stem)])
+    def __getitem__(self, stem: str) -> float | bool:
+        slot = self._slot(stem)
+        return self._read(self._controls._values()[slot])
 
-    def __setitem__(self, stem: str, value) -> None:
+    def __setitem__(self, stem: str, value: float | bool) -> None:
         slot, value = self._slot(stem), self._write(value)
-        values = self._there()
-        self._before()
-        values[slot] = value
+        self._controls._choose()
+        self._controls._values()[slot] = value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._slots)
+        return iter(self._controls.stems)
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._controls.stems)
 
     def __repr__(self) -> str:
-        return repr(dict(self)) if self._values is not None else "{}"
+        return repr(dict(self)) if self._controls._block.f64 is not None else "{}"
 
-    def update(self, values: Mapping[str, float]) -> None:
+    def update(self, values: Mapping[str, float | bool]) -> None:
         """Assigns several."""
         for stem, value in values.items():
             self[stem] = value
 
-    def release(self) -> None:
-        """The run is over: nothing can be read or assigned any more."""
-        self._values = None
-
     def _slot(self, stem: str) -> int:
-        if stem not in self._slots:
-            raise WrongCall(f"no stem {stem!r}: there is {', '.join(self._slots)}")
-        return self._slots[stem]
-
-    def _there(self):
-        if self._values is None:
-            raise Failure("this run is over: make another rtsep.Live")
-        return self._values
+        self._controls._values()
+        stems = self._controls.stems
+        if stem not in stems:
+            raise WrongCall(f"no stem {stem!r}: there is {', '.join(stems)}")
+        return self._first + stems.index(stem)
 
 
-class Faders(_Controls):
-    """Factors."""
-
-    def __init__(self, block: Block, stems: tuple[str, ...], before: Callable[[], None]):
-        super().__init__(block, stems, "gain", before)
-
-    _read = staticmethod(float)
-
-    @staticmethod
-    def _write(value: float) -> float:
-        return factor(value)
-
-
-class Switches(_Controls):
-    """On or off."""
-
-    _read = staticmethod(bool)
-
-    @staticmethod
-    def _write(value: bool) -> float:
-        return float(bool(value))
-
-
-def factor(value: float) -> float:
-    """`value`, or `WrongCall` where it is no gain that can be meant."""
-    try:
-        gain = float(value)
-    except (TypeError, ValueError):
-        raise WrongCall(f"a gain of {value!r}; it is a factor, as 0.5") from None
-    if not math.isfinite(gain) or abs(gain) > from_db(MOST_DB) * (1 + 1e-9):
-        raise WrongCall(f"a gain of {value!r}; at most {MOST_DB:g} dB is possible")
-    return gain
+def _switch(on: bool) -> float:
+    return float(bool(on))

@@ -8,6 +8,7 @@ threads write lie on lines of their own, so that no two of them fight for a cach
     geometry      fixed before the run: rate, channels, block, internal latency, ring descriptors
     indices       how far each ring is reserved and written, every one on its own line
     controls      what the listener wants: gains, mutes, solos, wet, bypass; who is active; stop
+    description   what the run is, as JSON, for other processes (see `description.py`)
     routing       which device channel feeds which channel, what each output channel plays
     counters      of the callback, of the worker
     histograms    how long callbacks and steps took
@@ -31,11 +32,12 @@ import numpy as np
 from rtsep.errors import Failure, WrongCall
 
 MAGIC = 0x7274736570
-VERSION = 2
+VERSION = 3
 LINE = 16  # int64 per cache line: 128 bytes, the longest in use
 MAX_STEMS = 16
 MAX_CHANNELS = 32
 BINS = 512
+DESCRIPTION_BYTES = 8192
 RELEASE_TIME = 0.1  # s, of the limiter
 
 # Flags of the frames in a stem ring; of several the highest counts.
@@ -113,10 +115,13 @@ _c = _lines(8)
 GAIN = _lines(MAX_STEMS)
 MUTE = _lines(MAX_STEMS)
 SOLO = _lines(MAX_STEMS)
-WET = _lines(4)
+WET = _lines(5)
 BYPASS = WET + 1
 INPUT_GAIN = WET + 2
 CEILING = WET + 3  # of the limiter; infinite: there is none
+UNTOUCHED = WET + 4  # int64: nobody has chosen what is heard, so the primary stem is soloed
+
+DESCRIPTION = _lines(DESCRIPTION_BYTES // 8)  # its length and checksum in one, then the text
 
 # Routing, fixed before the run.
 IN_CHANNEL = _lines(MAX_CHANNELS)  # for each channel: which of the device's

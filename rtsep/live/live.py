@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rtsep.errors import Failure, WrongCall
-from rtsep.live.controls import Faders, Switches, factor
+from rtsep.live.controls import Controls
 from rtsep.live.ends import Ends
 from rtsep.live.latency import Latency
 from rtsep.live.opening import open_session
 from rtsep.live.options import Options
+from rtsep.live.scene import factor
 from rtsep.live.wiring import parse_channels, parse_routes
 
 _log = logging.getLogger("rtsep")
@@ -39,7 +40,8 @@ class Live:
     happens meanwhile goes to the logger "rtsep", and to `notices`.
 
     Attributes: `stems`, `primary`, `rate` (Hz), `channels`; `latency`, in samples, part by part;
-    `gains`, `mutes` and `solos` by stem. Raises what opening devices and files and building raise.
+    `controls` (see `Controls`), and of these `gains`, `mutes`, `solos`, `wet`, `bypass` and
+    `input_gain` here too. Raises what opening devices and files and building raise.
     """
 
     def __init__(
@@ -100,10 +102,9 @@ class Live:
         self.stems, self.primary = session.stems, session.info["primary"]
         self.rate, self.channels = session.rate, session.channels
         self.latency: Latency = session.latency
-        self.gains = Faders(session.block, self.stems, self._chosen)
-        self.mutes = Switches(session.block, self.stems, "mute", self._chosen)
-        self.solos = Switches(session.block, self.stems, "solo", self._chosen)
-        self._left_to_us = options.asks_for_nothing
+        self.controls: Controls = session.controls
+        self.gains, self.mutes = self.controls.gains, self.controls.mutes
+        self.solos = self.controls.solos
         self._over, self._leave = threading.Event(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="rtsep", daemon=True)
         self._last: dict | None = None
@@ -135,29 +136,29 @@ class Live:
     @property
     def wet(self) -> float:
         """1: the mix as the gains make it; 0: the mixture as it was; in between, both."""
-        return self._control("WET")
+        return self.controls.wet
 
     @wet.setter
     def wet(self, value: float) -> None:
-        self._control("WET", factor(value))
+        self.controls.wet = value
 
     @property
     def bypass(self) -> bool:
         """The mixture as it was, at the same latency."""
-        return bool(self._control("BYPASS"))
+        return self.controls.bypass
 
     @bypass.setter
     def bypass(self, on: bool) -> None:
-        self._control("BYPASS", float(bool(on)))
+        self.controls.bypass = on
 
     @property
     def input_gain(self) -> float:
         """A factor on what comes in, before everything else."""
-        return self._control("INPUT_GAIN")
+        return self.controls.input_gain
 
     @input_gain.setter
     def input_gain(self, value: float) -> None:
-        self._control("INPUT_GAIN", factor(value))
+        self.controls.input_gain = value
 
     def record(self, folder: str | Path | None = None) -> Path:
         """Records every stem and the mixture from now on, before gains; to which folder.
@@ -219,8 +220,6 @@ class Live:
             session, self._session = self._session, None
             if self._last is None:
                 self._last = session.summary()
-        for controls in (self.gains, self.mutes, self.solos):
-            controls.release()
         session.close()
 
     def __enter__(self) -> Live:
@@ -237,21 +236,6 @@ class Live:
         except Failure:
             if kind is None:
                 raise  # else what went wrong first is told
-
-    def _chosen(self) -> None:
-        """Somebody chooses what is heard: that the primary stem is soloed was only ours."""
-        if self._left_to_us:
-            self._left_to_us = False
-            self.solos[self.primary] = False
-
-    def _control(self, name: str, value: float | None = None) -> float:
-        from rtsep.live import layout
-
-        with self._lock:
-            values, slot = self._there().block.f64, getattr(layout, name)
-            if value is not None:
-                values[slot] = value
-            return float(values[slot])
 
     def _there(self):
         if self._session is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtsep.errors import WrongCall
+from rtsep.live.scene import Scene, check_stems
 
 DEFAULT_BLOCK = 64
 
@@ -18,11 +19,12 @@ class Options:
     `blocks`: one size, or a series of sizes that the simulated clock repeats; None: the host's own,
     or the usual one on the simulated clock. `gains` are factors by stem, `routes` the output
     channels (from 0) by stem or "mix"; without any gain, solo, mute or route the model's primary
-    stem is soloed. `ceiling` is the limiter's (full scale is 1; None: there is none), `input_gain`
-    a factor before everything else. Over the first `fade_up` seconds the output rises (None: one
-    where a device is played to). After `idle` seconds of silence the worker rests until there is
-    sound again (0: never). `record` is a folder to record to from the start; with `recordable`
-    recording may begin under way, and the rings hold as much as for that. `factory`
+    stem is soloed. `wet` (0 to 1) and `bypass`: see `Controls`. `ceiling` is the limiter's (full
+    scale is 1; None: there is none), `input_gain` a factor before everything else. Over the first
+    `fade_up` seconds the output rises (None: one where a device is played to). After `idle` seconds
+    of silence the worker rests until there is sound again (0: never). `record` is a folder to
+    record to from the start; with `recordable` recording may begin under way, and the rings hold as
+    much as for that. `factory`
     ("module:function", called with `channels` and `chunk`) makes the engine in place of `model`.
     """
 
@@ -35,6 +37,8 @@ class Options:
     gains: dict[str, float] = field(default_factory=dict)
     solo: tuple[str, ...] = ()
     mute: tuple[str, ...] = ()
+    wet: float = 1.0
+    bypass: bool = False
     routes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     on_miss: str = "dry"
     ceiling: float | None = 1.0
@@ -48,9 +52,9 @@ class Options:
     factory: str | None = None
 
     @property
-    def asks_for_nothing(self) -> bool:
-        """Whether it is left to the run what is heard."""
-        return not (self.gains or self.solo or self.mute or self.routes)
+    def scene(self) -> Scene:
+        """Where the controls stand when the run begins."""
+        return Scene(self.gains, self.mute, self.solo, self.wet, self.bypass)
 
     def check(self) -> None:
         """Raises `WrongCall` for what can't be, before anything is opened."""
@@ -66,6 +70,4 @@ class Options:
     def check_stems(self, model: str, stems: tuple[str, ...]) -> None:
         """Raises `WrongCall` where a stem is named that the model lacks."""
         routed = (name for name in self.routes if name != "mix")
-        for name in (*self.gains, *self.solo, *self.mute, *routed):
-            if name not in stems:
-                raise WrongCall(f"no stem {name!r}: {model} has {', '.join(stems)}")
+        check_stems((*self.scene.stems, *routed), model, stems)

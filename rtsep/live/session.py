@@ -15,7 +15,9 @@ from rtsep.checkpoints import read_spec
 from rtsep.errors import WrongCall
 from rtsep.live import layout
 from rtsep.live.clock import SimulatedClock
+from rtsep.live.controls import Controls
 from rtsep.live.delivery import Delivery
+from rtsep.live.description import describe
 from rtsep.live.device_clock import DeviceClock
 from rtsep.live.feedback import howls
 from rtsep.live.latency import Latency, check_queue, default_queue
@@ -23,6 +25,7 @@ from rtsep.live.layout import Block
 from rtsep.live.options import DEFAULT_BLOCK, Options
 from rtsep.live.process import WorkerProcess
 from rtsep.live.recorder import rehearse
+from rtsep.live.runs import announce, withdraw
 from rtsep.live.status import Status
 from rtsep.live.takes import Takes
 from rtsep.live.wakeup import Wakeup
@@ -85,7 +88,7 @@ class Session:
                 self.untrained = spec.card.get("weights") == untrained.RANDOM
             self.info = self.process.build(job, progress)
             self.stems = tuple(self.info["stems"])
-            self.gains = self._heard()
+            options.check_stems(self.info["model"], self.stems)
             self.latency = self._latency()
             self._assemble()
         except BaseException:
@@ -95,6 +98,7 @@ class Session:
     def start(self) -> None:
         """Sound begins; what real-time set-up the worker was granted is in `granted`."""
         self.granted = self.process.run(self._block)
+        announce(self._block.name, self.info["model"])
         self.takes.begin_first()
         self.clock.start()
 
@@ -138,6 +142,7 @@ class Session:
                 end.close()
         self._source = self._sink = None
         if self._wakeup is not None:
+            withdraw(self._block.name)
             self._wakeup.close()
             self._block.close()
             self._wakeup = None
@@ -188,13 +193,6 @@ class Session:
             return self.options.fade_up
         return 1.0 if self.device is not None and self.device.plan.output is not None else 0.0
 
-    def _heard(self) -> dict[str, tuple[float, bool, bool]]:
-        """(gain, mute, solo) of each stem."""
-        o = self.options
-        o.check_stems(self.info["model"], self.stems)
-        solo = (self.info["primary"],) if o.asks_for_nothing else o.solo
-        return {s: (o.gains.get(s, 1.0), s in o.mute, s in solo) for s in self.stems}
-
     def _latency(self) -> Latency:
         if self.device is not None:
             self._delivery = self.device.observe()
@@ -222,6 +220,19 @@ class Session:
             told=told is not None,
         )
 
+    def _facts(self) -> dict:
+        """What other processes should know: see `description.py`."""
+        told = ("model", "engine", "stems", "primary", "remainder", "model_rate", "chunk")
+        return {name: self.info[name] for name in told} | {
+            "rate": self.rate,
+            "channels": self.channels,
+            "latency": self.latency.as_json(),
+            "deadline_ms": self.latency.milliseconds(self.latency.deadline),
+            "device": None if self.device is None else self.device.as_json(),
+            "routed": bool(self.options.routes),
+            "pid": os.getpid(),
+        }
+
     def _assemble(self) -> None:
         o, n = self.options, len(self.stems)
         self._block = block = Block.create(
@@ -237,10 +248,9 @@ class Session:
             seconds=_RECORDED if o.record or o.recordable else _HELD,
         )
         self._wakeup = Wakeup(block, create=True)
-        for k, (gain, mute, solo) in enumerate(self.gains.values()):
-            block.f64[layout.GAIN + k] = gain
-            block.f64[layout.MUTE + k] = mute
-            block.f64[layout.SOLO + k] = solo
+        describe(block, self._facts())
+        self.controls = Controls(block)
+        self.controls.recall(o.scene)
         block.f64[layout.CEILING] = math.inf if o.ceiling is None else o.ceiling
         block.f64[layout.INPUT_GAIN] = o.input_gain
         block.i64[layout.IDLE_AFTER] = round(o.idle * self.rate)
