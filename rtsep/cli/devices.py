@@ -24,36 +24,13 @@ def command(
             raise
         print(json.dumps({"devices": []}, indent=2) if as_json else none)
         return
-    rows = [_row(device) for device in found]
+    rows = [devices.describe(device) for device in found]
     if as_json:
         print(json.dumps({"devices": rows}, indent=2))
         return
     for row in rows:
         print(_lines(row))
     print("* what is taken where none is named")
-
-
-def _row(device) -> dict:
-    from rtsep.live.devices import INPUT, OUTPUT, rates
-
-    return {
-        "index": device.index,
-        "name": device.name,
-        "host_api": device.host_api,
-        "rate": device.rate,
-        "input": _end(device.inputs, device.latency[0], device.default_input)
-        | {"rates": rates(device, INPUT) if device.inputs else []},
-        "output": _end(device.outputs, device.latency[1], device.default_output)
-        | {"rates": rates(device, OUTPUT) if device.outputs else []},
-    }
-
-
-def _end(channels: int, latency: float, default: bool) -> dict:
-    return {
-        "channels": channels,
-        "latency_ms": round(1000 * latency, 2) if channels else None,
-        "default": default,
-    }
 
 
 def _lines(row: dict) -> str:

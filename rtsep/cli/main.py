@@ -12,7 +12,19 @@ import sys
 import typer
 
 from rtsep import __version__
-from rtsep.cli import bench, devices, eval_, import_, mix, models, run, separate, train, verify
+from rtsep.cli import (
+    bench,
+    devices,
+    doctor,
+    eval_,
+    import_,
+    mix,
+    models,
+    run,
+    separate,
+    train,
+    verify,
+)
 from rtsep.errors import Failure, WrongCall
 
 app = typer.Typer(
@@ -28,6 +40,7 @@ app = typer.Typer(
 for name, module in {
     "run": run,
     "devices": devices,
+    "doctor": doctor,
     "separate": separate,
     "models": models,
     "import": import_,

@@ -156,6 +156,21 @@ def rates(device: Device, kind: str, channels: int = 1) -> list[int]:
     return [rate for rate in RATES if opens(device, kind, rate, channels) is None]
 
 
+def describe(device: Device) -> dict:
+    """Its names, channels, latencies in ms, and the rates at which it really opens, as JSON."""
+    ends = {
+        kind: {
+            "channels": device.channels(kind),
+            "latency_ms": round(1000 * latency, 2) if device.channels(kind) else None,
+            "default": device.default(kind),
+            "rates": rates(device, kind) if device.channels(kind) else [],
+        }
+        for kind, latency in zip((INPUT, OUTPUT), device.latency, strict=True)
+    }
+    names = {"index": device.index, "name": device.name, "host_api": device.host_api}
+    return names | {"rate": device.rate} | ends
+
+
 def reason(error: Exception) -> str:
     """PortAudio's error in a few words."""
     text, code = str(error.args[0]), error.args[1] if len(error.args) > 1 else None

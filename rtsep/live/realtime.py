@@ -21,6 +21,8 @@ _RTKIT_PRIORITY = 20  # the highest that RealtimeKit grants
 _RTKIT_LIMIT = 200_000  # µs: a thread that it made must not compute longer without a rest
 _LEAST_LOCK = 1 << 30  # bytes: below that, locking all that is to come makes allocations fail
 _NORMAL = "normal scheduling (real-time refused)"
+PROCESSORS = Path("/sys/devices/system/cpu")
+SLOW = {"powersave", "conservative"}  # governors that let steps wait for the clock to rise
 
 
 def prepare(priority: int) -> str:
@@ -83,15 +85,20 @@ def settle() -> str:
     return "garbage collection off"
 
 
-def governor(root: Path = Path("/sys/devices/system/cpu")) -> str | None:
-    """How the processor chooses its clock, where that is not for speed; else None."""
+def governors(root: Path = PROCESSORS) -> set[str]:
+    """How the processor's cores choose their clock; empty where the system does not tell."""
     found = set()
     for file in root.glob("cpu[0-9]*/cpufreq/scaling_governor"):
         try:
             found.add(file.read_text().strip())
         except OSError:
             pass  # a core that is switched off
-    slow = sorted(found & {"powersave", "conservative"})
+    return found
+
+
+def governor(root: Path = PROCESSORS) -> str | None:
+    """How the processor chooses its clock, where that is not for speed; else None."""
+    slow = sorted(governors(root) & SLOW)
     return f"CPU governor {', '.join(slow)} (performance is more punctual)" if slow else None
 
 
