@@ -76,6 +76,7 @@ class DeviceClock:
             self._close_stream()
             self._open(self.plan)
             delivery = self._observed()
+        self._delivery = delivery
         return delivery
 
     def latency(self) -> tuple[int, int] | None:
