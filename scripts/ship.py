@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rtsep.checkpoints import load, parameter_count, read_spec, save
 from rtsep.evaluation.score import score
+from rtsep.spec import ModelSpec
 
 WEIGHTS = Path(__file__).parent.parent / "rtsep" / "weights"
 GAINS = (-30.0, -20.0, -10.0, 10.0)
@@ -51,6 +52,41 @@ def main() -> None:
     print(f"{target}: {metrics['voice_si_sdr_i_db']}")
 
 
+def _time(samples: int, spec: ModelSpec) -> str:
+    return f"{samples} samples ({1e3 * samples / spec.rate:g} ms)"
+
+
+def _convtasnet(spec: ModelSpec) -> str:
+    p = spec.params
+    return (
+        f"causal Conv-TasNet of {p['filters']} filters of {_time(p['kernel'], spec)} and "
+        f"{p['repeats']} x {p['blocks']} blocks of {p['bottleneck']}/{p['hidden']} channels; it "
+        f"also sees a spectrum of the last {_time(p['context'], spec)}, all past, which adds no "
+        "latency"
+    )
+
+
+def _maskinference(spec: ModelSpec) -> str:
+    p = spec.params
+    return (
+        f"Mask Inference with {p['layers']} forward LSTMs of {p['hidden']} units; it looks at "
+        f"{_time(p['window'], spec)} and is heard through {_time(p['synthesis'], spec)} of them "
+        "(an asymmetric pair of windows)"
+    )
+
+
+def _demucs(spec: ModelSpec) -> str:
+    p = spec.params
+    return (
+        f"causal Demucs with levels of {' and '.join(map(str, p['hidden']))} channels and "
+        f"{p['layers']} forward LSTMs; its first level looks at {_time(p['kernel'][0], spec)} and "
+        f"is heard through {_time(p['synthesis'][0], spec)} of them"
+    )
+
+
+NETWORKS = {"convtasnet": _convtasnet, "maskinference": _maskinference, "demucs": _demucs}
+
+
 def figures(result: dict) -> dict:
     """What of a score goes into the spec: improvement of SI-SDR, in dB, rounded."""
 
@@ -70,7 +106,6 @@ def text(path: Path, result: dict) -> str:
     """The card, in Markdown."""
     spec = read_spec(path)
     metrics, trained = spec.card["metrics"], spec.card.get("trained", {})
-    p = spec.params
     kinds: dict[str, list[float]] = {}
     for case in result["cases"]:
         kind = case["name"].partition("-")[2]
@@ -82,14 +117,10 @@ def text(path: Path, result: dict) -> str:
         f"{' against '.join(spec.stems)}, {spec.rate} Hz, mono (each channel of a stereo sound is "
         "separated alike). Written by `scripts/ship.py`; the same facts are in the checkpoint.",
         "",
-        f"- **Network**: causal Conv-TasNet, {parameter_count(path) / 1e6:.2f} M parameters; "
-        f"{p['filters']} filters of {p['kernel']} samples ({1e3 * p['kernel'] / spec.rate:g} ms), "
-        f"hop {spec.hop} ({1e3 * spec.hop / spec.rate:g} ms); {p['repeats']} x {p['blocks']} "
-        f"blocks of {p['bottleneck']}/{p['hidden']} channels. The mask network also sees a "
-        f"spectrum of the last {p['context']} samples ({1e3 * p['context'] / spec.rate:g} ms), all "
-        "past: it adds no latency.",
-        f"- **Latency**: {spec.latency} samples, {1e3 * spec.latency / spec.rate:g} ms, nothing "
-        "looks ahead. The stems sum to the mixture.",
+        f"- **Network**: {NETWORKS[spec.arch](spec)}; {parameter_count(path) / 1e6:.2f} M "
+        f"parameters, hop {_time(spec.hop, spec)}.",
+        f"- **Latency**: {_time(spec.latency, spec)}; nothing looks ahead. The stems sum to the "
+        "mixture.",
         f"- **Trained on**: {spec.card.get('data', 'not said')} Sources and licences: "
         "[TRAINING_DATA.md](TRAINING_DATA.md). Recipe: `rtsep/training/recipes/"
         f"{spec.name}.toml`.",
