@@ -76,6 +76,9 @@ def end(summary: dict) -> str:
         f"max {steps['max']:.3f} ms",
         f"misses: {misses['total']}" + (f" ({causes})" if causes else ""),
     ]
+    if summary["restarts"]:
+        times = "time" if summary["restarts"] == 1 else "times"
+        lines.append(f"the worker was restarted: {summary['restarts']} {times}")
     if summary["clock_stalls"]:
         held_up = "the file was late" if summary["device"] else "the simulated clock was held up"
         lines.append(f"{held_up} {summary['clock_stalls']} times")

@@ -176,12 +176,17 @@ def _taped(h, clock):
 
 
 @compiled
-def _wait(h, ring, end, clock):
-    """On a clock that can wait: until the stems are there and the recorder is not far behind, or
-    it makes no sense any more."""
+def _active(h):
+    return STEMS_A if load(h, ACTIVE) == 0 else STEMS_B
+
+
+@compiled
+def _wait(h, end, clock):
+    """On a clock that can wait: until the stems are there (another worker may make them) and the
+    recorder is not far behind, or it makes no sense any more."""
     scratch = h[SCRATCH : SCRATCH + 2]
     until = now(scratch) + load(h, PATIENCE) * 1_000_000
-    while not (_there(h, ring, end) and _taped(h, clock)) and now(scratch) < until:
+    while not (_there(h, _active(h), end) and _taped(h, clock)) and now(scratch) < until:
         if load(h, WORKER) == at.DEAD or load(h, STOP):
             return
         nap(scratch)
@@ -204,7 +209,7 @@ def _cause(h, u8, ring, start, n, flags):
         if flag == at.IDLE:
             return RESTS
         return at.WORKER_JUMPED if flag == at.JUMPED else at.INVALID_SOUND
-    if load(h, WORKER) == at.DEAD:
+    if load(h, WORKER) >= at.DEAD:
         return at.WORKER_DEAD
     if n > h[BLOCK] or flags & MORE_AT_ONCE:
         return at.GROWN
@@ -258,10 +263,10 @@ def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
     clock = _capture(h, x, f32, u8, source, n, silent)
     post(h[WAKE])
     start = clock - h[LATENCY]
+    if load(h, PATIENCE):
+        _wait(h, start + n, clock)
     active = load(h, ACTIVE)
     ring = STEMS_A if active == 0 else STEMS_B
-    if load(h, PATIENCE):
-        _wait(h, ring, start + n, clock)
     cause = _cause(h, u8, ring, start, n, flags)
     present = cause < 0
     if not present and cause != RESTS:

@@ -46,8 +46,8 @@ VALID, IDLE, JUMPED, INVALID = 1, 2, 3, 4
 SILENT, MIX, STEM = -1, 0, 1
 # What is heard when stems are missing.
 DRY, SILENCE = 0, 1
-# The worker, as the parent sees it.
-STARTING, RUNNING, DEAD = 0, 1, 2
+# The worker, as the parent sees it; AWAITED: it is dead, and another one on its way.
+STARTING, RUNNING, DEAD, AWAITED = 0, 1, 2, 3
 # Why a block missed its stems; counted in slots MISSES + cause.
 CAUSES = (
     "worker late",
@@ -104,11 +104,11 @@ _WRITTEN = tuple(_lines(1) for _ in RINGS)
 # Controls, written by the parent: int64, then float64 tables.
 _c = _lines(8)
 (
-    EPOCH,  # counts the workers that this run has had
+    EPOCH,  # the number of the worker that is heard: counts those that this run has had
     ACTIVE,  # the stem ring that is heard: 0 for A, 1 for B
     FINISH,  # the callback's next return ends the stream
     STOP,  # the worker ends
-    WORKER,  # STARTING, RUNNING or DEAD, as the parent sees it
+    WORKER,  # STARTING, RUNNING, DEAD or AWAITED
     PATIENCE,  # ms that a callback waits for its stems: 0 on a clock that can't wait
     IDLE_AFTER,  # samples of silence after which the worker rests: 0 for never
 ) = range(_c, _c + 7)
@@ -146,7 +146,7 @@ MISSES = _k + 9
 IN_PEAK = _lines(2)
 OUT_PEAK = IN_PEAK + 1
 
-# Counters of the worker.
+# Counters of the worker that is heard.
 _w = _lines(12)
 (
     STEPS,
@@ -156,10 +156,12 @@ _w = _lines(12)
     RESETS,  # outputs that were not finite
     STEP_MAX,
     POSITION,  # how far the worker has read the capture ring
-    WORKER_PID,
     IDLED,  # samples that it let go by resting
     RESTING,  # whether it does
-) = range(_w, _w + 10)
+) = range(_w, _w + 9)
+
+# Counts on as long as the worker that fills stem ring A (B) gets round to what it has to do.
+BEAT_A, BEAT_B = _lines(1), _lines(1)
 
 # The clock time up to which all is on tape, by the recorder; NOT_RECORDED where there is none.
 RECORDED = _lines(1)

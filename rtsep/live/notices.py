@@ -31,8 +31,8 @@ class Notices:
     def _now(self):
         session = self._session
         h = session.block.i64
-        if session.worker_died:
-            yield "worker", f"{session.process.last_words}: the sound goes on dry"
+        for k, (_, text) in enumerate(session.workers.events):
+            yield f"event {k}", text
         if session.clock.ended:
             yield "device", session.clock.ended
         for error in session.takes.errors:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from rtsep.errors import Failure, WrongCall
-from rtsep.live.layout import DEAD, EPOCH, RUNNING, STOP, WORKER, Block
+from rtsep.live.layout import Block
 
 # One thread: a pool would only make the step's time less certain.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -34,9 +34,9 @@ class WorkerProcess:
             start_new_session=True,
         )
         self._messages: queue.Queue[dict] = queue.Queue()
-        self._block: Block | None = None
-        self._ending = False
+        self._running = False
         self.last_words: str | None = None  # what it said before it died
+        self.on_death: Callable[[], None] = lambda: None  # called in a thread of its own
         self._thread = threading.Thread(target=self._listen, name="worker", daemon=True)
         self._thread.start()
 
@@ -63,21 +63,21 @@ class WorkerProcess:
         self._say(rebuffer=block)
         return self._next()["rebuffer"]
 
-    def run(self, block: Block) -> str:
-        """Sets it to work; what real-time set-up it was granted."""
-        self._say(run=block.name)
+    def run(self, block: Block, ring: int = 0, epoch: int = 1, begin: dict | None = None) -> str:
+        """Sets it to work on a stem ring, as worker number `epoch`; what real-time set-up it was
+        granted. `begin`: it joins a run that is under way (see `Worker.join`)."""
+        self._say(run=block.name, ring=ring, epoch=epoch, begin=begin)
         granted = self._next()["running"]
-        self._block = block
-        block.i64[EPOCH] += 1
-        block.i64[WORKER] = DEAD if self.dead else RUNNING
+        self._running = True
         return granted
 
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process.kill()
+
     def stop(self) -> None:
-        """Ends it, if need be the hard way."""
-        self._ending = True
-        if self._block is not None:
-            self._block.i64[STOP] = 1
-        else:
+        """Ends it, if need be the hard way. May be called again."""
+        if not self._running:
             self._process.kill()  # nothing of it is to be kept, and it may be busy for long
         try:
             self._process.stdin.close()
@@ -89,7 +89,6 @@ class WorkerProcess:
             self._process.kill()
             self._process.wait()
         self._thread.join()
-        self._block = None
 
     def _say(self, **message) -> None:
         try:
@@ -115,9 +114,8 @@ class WorkerProcess:
         code = self._process.wait()
         words = self.last_words or f"the worker ended unexpectedly ({_reason(code)})"
         self.last_words = words
-        if self._block is not None and not self._ending:
-            self._block.i64[WORKER] = DEAD
         self._messages.put({"error": words, "code": 1})
+        self.on_death()
 
 
 def _reason(code: int) -> str:

@@ -27,6 +27,7 @@ from rtsep.live.process import WorkerProcess
 from rtsep.live.recorder import rehearse
 from rtsep.live.runs import announce, withdraw
 from rtsep.live.status import Status
+from rtsep.live.succession import Workers
 from rtsep.live.takes import Takes
 from rtsep.live.wakeup import Wakeup
 from rtsep.live.wiring import Wiring, straight
@@ -68,10 +69,9 @@ class Session:
         self._wakeup: Wakeup | None = None
         self.clock: SimulatedClock | DeviceClock | None = device
         self.takes: Takes | None = None
-        self.process = process or WorkerProcess()
+        self.workers = Workers(process)
         self.untrained = False
         self.granted = ""
-        self._worker_died: bool | None = None  # once it is known for good
         job = {
             "model": options.model,
             "engine": options.engine,
@@ -86,7 +86,7 @@ class Session:
                 spec = read_spec(find(options.model))
                 options.check_stems(spec.name, spec.stems)
                 self.untrained = spec.card.get("weights") == untrained.RANDOM
-            self.info = self.process.build(job, progress)
+            self.info = self.workers.build(job, progress)
             self.stems = tuple(self.info["stems"])
             options.check_stems(self.info["model"], self.stems)
             self.latency = self._latency()
@@ -97,7 +97,7 @@ class Session:
 
     def start(self) -> None:
         """Sound begins; what real-time set-up the worker was granted is in `granted`."""
-        self.granted = self.process.run(self._block)
+        self.granted = self.workers.start(self._block, self._delivery.unit)
         announce(self._block.name, self.info["model"])
         self.takes.begin_first()
         self.clock.start()
@@ -113,11 +113,11 @@ class Session:
         """
         clock = self.clock
         clock.stop()
+        self.workers.settle()
         if not clock.join(2):
             self._block.i64[layout.STOP] = 1  # it waits for a worker that is stuck
             clock.join()
-        self._worker_died = self.process.dead
-        self.process.stop()
+        self.workers.stop()
         self.takes.finish(clock.samples)
         if clock.error is not None:
             raise clock.error
@@ -127,6 +127,7 @@ class Session:
 
     def close(self) -> None:
         """Ends everything at once; what is not finished is dropped, but recordings stay."""
+        self.workers.settle()
         if self.device is not None:
             self.device.close()
         elif self.clock is not None and not self.clock.join(0):
@@ -134,7 +135,7 @@ class Session:
             if not self.clock.join(0.5):
                 self._block.i64[layout.STOP] = 1
                 self.clock.join()
-        self.process.stop()
+        self.workers.stop()
         if self.takes is not None:
             self.takes.finish(0, seconds=2)
         for end in (self._source, self._sink):
@@ -162,9 +163,9 @@ class Session:
         return self._block
 
     @property
-    def worker_died(self) -> bool:
-        """Whether the worker ended before it was told to."""
-        return self._worker_died if self._worker_died is not None else self.process.dead
+    def process(self) -> WorkerProcess:
+        """The worker that is heard."""
+        return self.workers.process
 
     def advice(self) -> list[str]:
         """What would end the misses that there were, where an option does."""
@@ -275,8 +276,8 @@ class Session:
         """How it went, so far or in all: what `rtsep run --json` prints."""
         status, misses = self.status, self.status.misses()
         errors = []
-        if self.worker_died:
-            errors.append(f"{self.process.last_words}; the sound went on dry")
+        if self.workers.error:
+            errors.append(f"{self.workers.error}; the sound went on dry")
         if self.clock.ended:
             errors.append(self.clock.ended)
         errors += self.takes.errors
@@ -294,6 +295,8 @@ class Session:
             "callback_ms": status.callbacks(),
             "rtf": status.real_time_factor(),
             "misses": {"total": sum(misses.values()), "causes": misses},
+            "restarts": self.workers.restarts,
+            "events": [{"at_s": at, "event": text} for at, text in self.workers.events],
             "clock_stalls": self.clock.stalls,
             "idle_s": status.rested(),
             "levels_db": dict(zip(self.stems, status.levels(), strict=True)),

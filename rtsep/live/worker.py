@@ -7,7 +7,7 @@ object a line, what it is doing; on its standard input (<-) it is asked and told
     {"progress": TEXT}                           while an engine is built
     {"ready": {...}}                             what it will run: names, rates, delays
     <- {"rebuffer": BLOCK}   {"rebuffer": N}     may be asked several times
-    <- {"run": NAME, "ring": 0 or 1}             the shared block's name
+    <- {"run": NAME, "ring": 0 or 1, ...}        the shared block's name, its stem ring, ...
     {"running": TEXT}                            what real-time set-up was granted
     {"error": TEXT, "code": N}                   and it ends
 
@@ -25,6 +25,7 @@ import threading
 import time
 from fractions import Fraction
 from importlib import import_module
+from math import lcm
 
 import numpy as np
 
@@ -32,14 +33,18 @@ from rtsep.errors import Failure
 from rtsep.live import latency, realtime
 from rtsep.live.histogram import count
 from rtsep.live.layout import (
+    BEAT_A,
+    BEAT_B,
     BUSY,
     CAPTURE,
+    EPOCH,
     IDLE,
     IDLE_AFTER,
     IDLED,
     INVALID,
     JUMPED,
     JUMPS,
+    LATENCY,
     PATIENCE,
     POSITION,
     PROCESSED,
@@ -53,7 +58,6 @@ from rtsep.live.layout import (
     STEPS,
     STOP,
     VALID,
-    WORKER_PID,
     Block,
 )
 from rtsep.live.ring import OK, Ring
@@ -62,7 +66,7 @@ from rtsep.pipeline import Pipeline
 
 BEHIND = 0.5  # s of sound: more than that is not made up for, the worker jumps to now
 QUIET = 10 ** (-70 / 20)  # no sample above this: silence
-WARM_UP = 0.1  # s after a jump in which the network has heard too little to be listened to
+WARM_UP = 0.1  # s after a jump or at a restart: the network has heard too little for our ears
 PRIORITY = 60
 
 
@@ -72,10 +76,12 @@ class Worker:
     After `IDLE_AFTER` samples of silence it rests: what is silent is let go, flagged IDLE, until
     there is sound again. With that the pipeline starts afresh, as after endless silence, and at a
     block's first sample, as the latency's arithmetic has it.
+
+    `epoch`: which of the run's workers it is. While another one is heard it counts nothing.
     """
 
-    def __init__(self, pipeline: Pipeline, block: Block, ring: int = STEMS_A):
-        self._pipeline, self._block = pipeline, block
+    def __init__(self, pipeline: Pipeline, block: Block, ring: int = STEMS_A, epoch: int = 0):
+        self._pipeline, self._block, self._epoch = pipeline, block, epoch
         self._capture, self._stems = Ring(block, CAPTURE), Ring(block, ring)
         self._rate = int(block.i64[RATE])
         spec = pipeline.engine.spec
@@ -85,9 +91,36 @@ class Worker:
         self._flags = np.empty(self._piece, np.uint8)
         self._position = 0
         self._quiet = 0  # samples of silence up to the position
+        self._resting = False
         self._warm = 0  # outputs before this time are not fit to be heard
         self._resets = pipeline.resets
         pipeline.on_step = self._timed
+
+    def join(self, unit: int, warm: int | None = None) -> None:
+        """Takes part in a run that is under way, of blocks of `unit` samples.
+
+        It begins where engine, resampler and blocks are in the phases that they had at time 0, so
+        that it makes what a worker makes that was there from the beginning; and so far in the past
+        that after the `warm` samples that are not fit to be heard (as many as after a jump, where
+        that is left open) it comes to what is played next, where that is not too much to make up
+        for.
+        """
+        h, now = self._block.i64, self._capture.written
+        warm = int(WARM_UP * self._rate) if warm is None else warm
+        cycle = lcm(self._pipeline.period, unit)
+        most = self._capture.capacity // 2 if h[PATIENCE] else int(BEHIND * self._rate)
+        start = (now - int(h[LATENCY]) - warm) // cycle * cycle
+        if now - start > most:
+            start = -(-now // cycle) * cycle
+        start = max(start, -(-self._stems.written // cycle) * cycle)
+        if start > 0:
+            self._stems.skip(start, JUMPED)
+            self._warm = start + warm
+        self._position = start
+
+    @property
+    def heard(self) -> bool:
+        return self._block.i64[EPOCH] == self._epoch
 
     def advance(self) -> bool:
         """Takes a piece if there is one. False: nothing is waiting."""
@@ -111,23 +144,25 @@ class Worker:
         stems = self._pipeline.process(np.ascontiguousarray(frames.T))
         self._write(stems)
         self._position += n
-        h[BUSY] += time.perf_counter_ns() - began
-        h[PROCESSED] += n
-        h[POSITION] = self._position
+        self._count(BUSY, time.perf_counter_ns() - began)
+        self._count(PROCESSED, n)
+        self._tell(POSITION, self._position)
         return True
 
     def _rests(self, end: int) -> bool:
         """Lets the sound up to `end` go if it is silent, and has been for long."""
-        h = self._block.i64
-        if self._quiet < h[IDLE_AFTER] or not self._silent(end):
-            h[RESTING] = 0
+        if self._quiet < self._block.i64[IDLE_AFTER] or not self._silent(end):
+            self._resting = False
+            self._tell(RESTING, 0)
             return False
-        if not h[RESTING]:
+        if not self._resting:
             self._pipeline.reset()
-            h[RESTING] = 1
-        h[IDLED] += end - self._position
+            self._resting = True
+        self._tell(RESTING, 1)
+        self._count(IDLED, end - self._position)
         self._stems.skip(end, IDLE)
-        self._position = h[POSITION] = end
+        self._position = end
+        self._tell(POSITION, end)
         return True
 
     def _silent(self, end: int) -> bool:
@@ -148,7 +183,7 @@ class Worker:
         start = self._stems.written
         cold = min(max(self._warm - start, 0), m)
         flag = VALID if self._pipeline.valid else INVALID
-        self._block.i64[RESETS] += self._pipeline.resets - self._resets
+        self._count(RESETS, self._pipeline.resets - self._resets)
         self._resets = self._pipeline.resets
         if cold:
             self._stems.write(frames[:cold], JUMPED)
@@ -161,10 +196,20 @@ class Worker:
         self._stems.skip(now, JUMPED)
         self._position = now
         self._warm = now + int(WARM_UP * self._rate)
-        self._block.i64[JUMPS] += 1
-        self._block.i64[POSITION] = now
+        self._count(JUMPS, 1)
+        self._tell(POSITION, now)
+
+    def _count(self, slot: int, n: int) -> None:
+        if self.heard:
+            self._block.i64[slot] += n
+
+    def _tell(self, slot: int, value: int) -> None:
+        if self.heard:
+            self._block.i64[slot] = value
 
     def _timed(self, ns: int) -> None:
+        if not self.heard:
+            return
         h = self._block.i64
         h[STEPS] += 1
         h[STEP_MAX] = max(h[STEP_MAX], ns)
@@ -175,9 +220,12 @@ def _peak(frames: np.ndarray) -> float:
     return max(frames.max(), -frames.min())
 
 
-def work(worker: Worker, block: Block, wakeup: Wakeup, orphaned=lambda: False) -> None:
+def work(
+    worker: Worker, block: Block, wakeup: Wakeup, orphaned=lambda: False, beat: int = BEAT_A
+) -> None:
     """Steps while there is something, waits while there is nothing, until told to stop."""
     while not block.i64[STOP] and not orphaned():
+        block.i64[beat] += 1
         if not worker.advance():
             wakeup.wait(0.05)
 
@@ -263,13 +311,21 @@ def _run(pipeline: Pipeline, request: dict, say, parent: int) -> None:
         closed.set()
 
     with Block.attach(request["run"]) as block:
+        ring = request["ring"]
         wakeup = Wakeup(block)
-        worker = Worker(pipeline, block, (STEMS_A, STEMS_B)[request.get("ring", 0)])
-        block.i64[WORKER_PID] = os.getpid()
+        worker = Worker(pipeline, block, (STEMS_A, STEMS_B)[ring], request["epoch"])
         threading.Thread(target=watch, daemon=True).start()
         granted = [realtime.settle(), realtime.stay(), realtime.hurry(PRIORITY)]
         say(running=", ".join(reversed(granted)))
-        work(worker, block, wakeup, lambda: closed.is_set() or os.getppid() != parent)
+        if request["begin"] is not None:
+            worker.join(**request["begin"])
+        work(
+            worker,
+            block,
+            wakeup,
+            lambda: closed.is_set() or os.getppid() != parent,
+            (BEAT_A, BEAT_B)[ring],
+        )
         wakeup.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,19 @@ def run(x, rate, options: Options, meanwhile=lambda session: None) -> Run:
         summary = session.finish()
         latency = session.latency.internal
     return Run(sink.frames, summary, latency, recorded(options.record))
+
+
+def wait_for(condition, seconds=100):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def go_on(session, seconds):
+    """Lets so much more sound through."""
+    end = session.clock.samples + int(seconds * session.rate)
+    wait_for(lambda: session.clock.samples >= end)
 
 
 def recorded(folder) -> dict[str, np.ndarray]:

@@ -7,8 +7,10 @@ late.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -153,3 +155,12 @@ def crashing(channels, chunk):
 
 def refusing(channels, chunk):
     raise KeyError("no masks today")
+
+
+def slow_to_return(channels, chunk):
+    """From the second time on it takes half a minute (MARK: a file that says there was one)."""
+    mark = Path(os.environ["MARK"])
+    if mark.exists():
+        time.sleep(30)
+    mark.touch()
+    return Masks(channels, chunk)

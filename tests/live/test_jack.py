@@ -188,8 +188,7 @@ def test_a_worker_that_fails(fate):
     gone = voice[int(0.38 * RATE) : int(0.45 * RATE)]
     assert not gone.any()
     if fate == "killed":
-        assert "worker dead" in causes and played.summary["errors"]
-        assert not voice[int(0.6 * RATE) :].any()
+        assert "worker dead" in causes and not played.summary["errors"]
     else:
         assert "worker late" in causes and not played.summary["errors"]
         after = slice(int(0.9 * RATE), None)
