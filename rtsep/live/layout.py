@@ -32,7 +32,7 @@ import numpy as np
 from rtsep.errors import Failure, WrongCall
 
 MAGIC = 0x7274736570
-VERSION = 3
+VERSION = 4
 LINE = 16  # int64 per cache line: 128 bytes, the longest in use
 MAX_STEMS = 16
 MAX_CHANNELS = 32
