@@ -20,11 +20,13 @@ from rtsep.cli import (
     import_,
     mix,
     models,
+    presets,
     run,
     separate,
     train,
     verify,
 )
+from rtsep.cli.run_preset import RunCommand
 from rtsep.errors import Failure, WrongCall
 
 app = typer.Typer(
@@ -37,8 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("run", cls=RunCommand)(run.command)
 for name, module in {
-    "run": run,
     "devices": devices,
     "doctor": doctor,
     "separate": separate,
@@ -51,6 +53,7 @@ for name, module in {
     "train": train,
 }.items():
     app.command(name)(module.command)
+app.add_typer(presets.app, name="presets")
 
 
 @app.callback(invoke_without_command=True)

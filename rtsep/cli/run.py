@@ -9,10 +9,22 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli import run_preset
 from rtsep.cli.options import Arch, Config
 
 
 def command(
+    ctx: typer.Context,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Options and controls from a file of yours (`rtsep presets`); options given here "
+            "win.",
+            metavar="NAME|FILE",
+            callback=run_preset.take,
+            is_eager=True,
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="A model's name, or a checkpoint file. Default: convtasnet.")
     ] = None,
@@ -112,6 +124,13 @@ def command(
             help="Rest after so many seconds of silence (below -70 dB), 0 for never.", metavar="S"
         ),
     ] = 0.0,
+    osc: Annotated[
+        str | None,
+        typer.Option(
+            help="Be controlled over OSC on this port, by this machine unless a host is named.",
+            metavar="[HOST:]PORT",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option(help="End with exit code 1 if there was any miss.")
     ] = False,
@@ -124,8 +143,10 @@ def command(
     if clock not in ("paced", "free"):
         raise WrongCall(f"--clock {clock}: paced or free")
     gains = dict(_gain(text) for text in gain or [])
+    scene = run_preset.heard(ctx.obj, gains, tuple(solo or ()), tuple(mute or ()))
 
     from rtsep import untrained
+    from rtsep.cli.run_remote import Remotes
     from rtsep.cli.run_text import end, heading, table
     from rtsep.cli.run_watch import Ending, watch
     from rtsep.live.ends import Ends, is_file
@@ -153,9 +174,11 @@ def command(
         blocks=block,
         queue=queue,
         paced=clock == "paced",
-        gains=gains,
-        solo=tuple(solo or ()),
-        mute=tuple(mute or ()),
+        gains=scene.gains,
+        solo=scene.solos,
+        mute=scene.mutes,
+        wet=scene.wet,
+        bypass=scene.bypass,
         routes=parse_routes(route or []),
         on_miss=on_miss,
         ceiling=_ceiling(limit),
@@ -166,7 +189,11 @@ def command(
         factory=factory,
     )
     options.check()
-    with Ending() as ending, open_session(ends, options, progress, say) as session:
+    with (
+        Ending() as ending,
+        Remotes(osc) as remotes,
+        open_session(ends, options, progress, say) as session,
+    ):
         from rtsep.live.session import seconds_since_process_start
 
         say(heading(session, clock))
@@ -176,7 +203,10 @@ def command(
         say(f"worker: {session.granted}")
         for text in session.warnings:
             say(text)
-        notices = watch(session, ending, show=not as_json)
+        with remotes.attached(session) as told:
+            for text in told:
+                say(text)
+            notices = watch(session, ending, show=not as_json)
         summary = session.finish()
         summary |= {
             "interrupted": ending.asked is not None,

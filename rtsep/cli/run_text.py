@@ -56,12 +56,14 @@ def line(session) -> str:
     deadline = session.latency.milliseconds(session.latency.deadline)
     weights = "random weights  " if session.untrained else ""
     rest = "resting  " if status.resting() else ""
+    bypass = "BYPASS  " if session.controls.bypass else ""
     levels = "  ".join(
         f"{name} {level:.0f} dB" for name, level in zip(session.stems, status.levels(), strict=True)
     )
+    misses = sum(status.misses().values())
     return (
-        f"{session.clock.samples / session.rate:7.1f} s  {weights}step p50 {steps['p50']:.2f} p99 "
-        f"{steps['p99']:.2f} of {deadline:.2f} ms  misses {sum(status.misses().values())}  "
+        f"{session.clock.samples / session.rate:7.1f} s  {bypass}{weights}step p50 "
+        f"{steps['p50']:.2f} p99 {steps['p99']:.2f} of {deadline:.2f} ms  misses {misses}  "
         f"{rest}{levels}"
     )
 

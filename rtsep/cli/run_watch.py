@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 
+from rtsep.cli.keyboard import Keyboard
 from rtsep.cli.run_text import line
+from rtsep.live.keys import HELP, Keys
 
 _WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "its terminal's end"}
 _WORDS["SIGBREAK"] = _WORDS["SIGHUP"]  # as Windows has it
@@ -67,11 +69,35 @@ def _silence(*streams) -> None:
 
 
 def watch(session, ending: Ending, show: bool) -> list[str]:
-    """Until the run is over or is asked to end: what happened. `show`: it is told at once, and the
-    status line on a terminal."""
+    """Until the run is over or is asked to end: what happened. `show`: it is told at once, and on a
+    terminal there is the status line, and keys act."""
+    terminal = show and sys.stdout.isatty()
+    if not terminal:
+        return _follow(session, ending, show, None)
+    keys = _Pressed(session.controls, ending)
+    with Keyboard(keys.press) as keyboard:
+        if keyboard.there:
+            print(HELP, flush=True)
+        return _follow(session, ending, show, keys)
+
+
+class _Pressed:
+    """What the last key did, in words."""
+
+    def __init__(self, controls, ending: Ending):
+        self._keys, self._ending, self.said = Keys(controls), ending, ""
+
+    def press(self, key: str) -> None:
+        if key == "q":
+            self._ending.asked = self._ending.asked or "q"
+        else:
+            self.said = self._keys.press(key) or self.said
+
+
+def _follow(session, ending: Ending, show: bool, keys: _Pressed | None) -> list[str]:
     from rtsep.live.notices import Notices
 
-    terminal = show and sys.stdout.isatty()
+    terminal = keys is not None
     clear = "\r\x1b[K" if terminal else ""
     notices, told = Notices(session), []
     ending.gently()
@@ -88,7 +114,8 @@ def watch(session, ending: Ending, show: bool) -> list[str]:
                 print(f"{clear}{line(session)}", flush=True)
             elif terminal:
                 width = os.get_terminal_size().columns - 1
-                print(f"{clear}{line(session)[:width]}", end="", flush=True)
+                said = f"{keys.said}  " if keys.said else ""
+                print(f"{clear}{(said + line(session))[:width]}", end="", flush=True)
         except OSError:
             ending.unread()
     return told
