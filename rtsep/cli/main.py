@@ -18,6 +18,7 @@ from rtsep.cli import (
     doctor,
     eval_,
     import_,
+    midi,
     mix,
     models,
     presets,
@@ -54,6 +55,7 @@ for name, module in {
 }.items():
     app.command(name)(module.command)
 app.add_typer(presets.app, name="presets")
+app.add_typer(midi.app, name="midi")
 
 
 @app.callback(invoke_without_command=True)

@@ -124,6 +124,18 @@ def command(
             help="Rest after so many seconds of silence (below -70 dB), 0 for never.", metavar="S"
         ),
     ] = 0.0,
+    midi: Annotated[
+        str | None,
+        typer.Option(
+            help="Be controlled by this MIDI port, or a part of its name (`rtsep midi`). Without "
+            "one: the map's own, or the only one.",
+            metavar="[PORT]",
+        ),
+    ] = None,
+    midi_map: Annotated[
+        Path | None,
+        typer.Option(help="Default: midi.toml of your configuration.", metavar="FILE"),
+    ] = None,
     osc: Annotated[
         str | None,
         typer.Option(
@@ -191,11 +203,12 @@ def command(
     options.check()
     with (
         Ending() as ending,
-        Remotes(osc) as remotes,
+        Remotes(osc, midi, midi_map) as remotes,
         open_session(ends, options, progress, say) as session,
     ):
         from rtsep.live.session import seconds_since_process_start
 
+        remotes.check_stems(session.info["model"], session.stems)
         say(heading(session, clock))
         say(table(session.latency))
         session.start()
@@ -206,7 +219,7 @@ def command(
         with remotes.attached(session) as told:
             for text in told:
                 say(text)
-            notices = watch(session, ending, show=not as_json)
+            notices = watch(session, ending, show=not as_json, more=remotes.new)
         summary = session.finish()
         summary |= {
             "interrupted": ending.asked is not None,

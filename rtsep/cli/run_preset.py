@@ -17,7 +17,15 @@ _ELSEWHERE = {"gain": "gains", "mute": "mutes", "solo": "solos"}
 
 
 class RunCommand(TyperCommand):
-    """A command that takes a preset: what is wrong in that is told with file and line."""
+    """`run`: mistakes in its preset are told with file and line, and `--midi` may stand alone."""
+
+    def parse_args(self, ctx, args):
+        given = []
+        for argument, following in zip(args, [*args[1:], "-"], strict=True):
+            given.append(argument)
+            if argument == "--midi" and following.startswith("-"):
+                given.append("")
+        return super().parse_args(ctx, given)
 
     def invoke(self, ctx):
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from rtsep.cli.keyboard import Keyboard
 from rtsep.cli.run_text import line
@@ -68,17 +69,17 @@ def _silence(*streams) -> None:
     os.close(nowhere)
 
 
-def watch(session, ending: Ending, show: bool) -> list[str]:
-    """Until the run is over or is asked to end: what happened. `show`: it is told at once, and on a
-    terminal there is the status line, and keys act."""
+def watch(session, ending: Ending, show: bool, more: Callable[[], list[str]] = list) -> list[str]:
+    """Until the run is over or is asked to end: what happened, `more` of which others tell. `show`:
+    it is told at once, and on a terminal there is the status line, and keys act."""
     terminal = show and sys.stdout.isatty()
     if not terminal:
-        return _follow(session, ending, show, None)
+        return _follow(session, ending, show, more, None)
     keys = _Pressed(session.controls, ending)
     with Keyboard(keys.press) as keyboard:
         if keyboard.there:
             print(HELP, flush=True)
-        return _follow(session, ending, show, keys)
+        return _follow(session, ending, show, more, keys)
 
 
 class _Pressed:
@@ -94,7 +95,7 @@ class _Pressed:
             self.said = self._keys.press(key) or self.said
 
 
-def _follow(session, ending: Ending, show: bool, keys: _Pressed | None) -> list[str]:
+def _follow(session, ending: Ending, show: bool, more, keys: _Pressed | None) -> list[str]:
     from rtsep.live.notices import Notices
 
     terminal = keys is not None
@@ -104,7 +105,7 @@ def _follow(session, ending: Ending, show: bool, keys: _Pressed | None) -> list[
     over = False
     while not over and ending.asked is None:
         over = session.join(0.2)
-        fresh = notices.new()
+        fresh = notices.new() + more()
         told += fresh
         try:
             if show:

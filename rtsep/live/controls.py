@@ -116,22 +116,28 @@ class Controls:
         """Puts all controls where `scene` has them; nothing is changed where it can't be."""
         stems, values = self.stems, self._values()
         check_stems(scene.stems, self.facts["model"], stems)
-        gains = {stem: factor(scene.gains.get(stem, 1.0)) for stem in stems}
         wet = share(scene.wet)
         untouched = not scene.chooses and not self.facts["routed"]
         solos = (self.facts["primary"],) if untouched else scene.solos
+        for first, wanted in (
+            (layout.GAIN, [factor(scene.gains.get(stem, 1.0)) for stem in stems]),
+            (layout.MUTE, [stem in scene.mutes for stem in stems]),
+            (layout.SOLO, [stem in solos for stem in stems]),
+            (layout.WET, [wet, scene.bypass]),
+        ):
+            values[first : first + len(wanted)] = wanted
         self._block.i64[layout.UNTOUCHED] = untouched
-        for k, stem in enumerate(stems):
-            values[layout.GAIN + k] = gains[stem]
-            values[layout.MUTE + k] = stem in scene.mutes
-            values[layout.SOLO + k] = stem in solos
-        values[layout.WET], values[layout.BYPASS] = wet, scene.bypass
 
-    def _choose(self) -> None:
+    def _choose(self, slot: int, value: float) -> None:
         """Somebody chooses: that the primary stem is soloed was only ours."""
-        if self.untouched:
+        ours = layout.SOLO + self.stems.index(self.facts["primary"])
+        values, untouched = self._values(), self.untouched
+        values[slot] = value
+        if untouched:
             self._block.i64[layout.UNTOUCHED] = 0
-            self._values()[layout.SOLO + self.stems.index(self.facts["primary"])] = 0
+            # Last, so that nothing is heard meanwhile that neither was nor will be.
+            if slot != ours:
+                values[ours] = 0
 
     def _values(self):
         values = self._block.f64
@@ -157,9 +163,7 @@ class Table(Mapping):
         return self._read(self._controls._values()[slot])
 
     def __setitem__(self, stem: str, value: float | bool) -> None:
-        slot, value = self._slot(stem), self._write(value)
-        self._controls._choose()
-        self._controls._values()[slot] = value
+        self._controls._choose(self._slot(stem), self._write(value))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._controls.stems)

@@ -85,6 +85,7 @@ class OscServer:
         self._socket, self._controls, self._status = bound, controls, status
         self._preset = preset
         self._subscribers: dict[tuple, _Subscriber] = {}
+        self._complaints = _Complaints()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="rtsep-osc", daemon=True)
 
@@ -93,7 +94,7 @@ class OscServer:
         return self._socket.getsockname()[:2]
 
     def start(self) -> None:
-        logging.getLogger().addFilter(_not_oscs)
+        logging.getLogger().addFilter(self._complaints)
         self._thread.start()
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class OscServer:
         if self._thread.ident is not None:
             self._thread.join()
         self._socket.close()
-        logging.getLogger().removeFilter(_not_oscs)
+        logging.getLogger().removeFilter(self._complaints)
 
     def __enter__(self) -> OscServer:
         self.start()
@@ -128,9 +129,14 @@ class OscServer:
     def _packet(self, data: bytes, sender: tuple) -> None:
         from pythonosc.osc_packet import OscPacket
 
+        self._complaints.heard.clear()
         try:
             messages = OscPacket(data).messages
-            late = max((m.time for m in messages), default=0) - time.time()
+            late = max(m.time for m in messages) - time.time() if messages else 0
+            if not messages or self._complaints.heard:
+                raise ValueError(*self._complaints.heard[:1] or ["an empty bundle"])
+            if any(_cut_off(message) for _, message in messages):
+                raise ValueError("a message that is cut off")
         except Exception as error:  # of a parser that was given anything at all
             self._send(sender, _ERROR, "", f"no OSC: {error}"[:200])
             return
@@ -264,6 +270,25 @@ def _topic(value) -> str:
     return value
 
 
-def _not_oscs(record: logging.LogRecord) -> bool:
-    """python-osc tells the root logger what it can't parse: the sender is told instead."""
-    return record.module not in ("osc_message", "osc_bundle")
+def _cut_off(message) -> bool:
+    """python-osc takes a float that is not there for 0."""
+    from pythonosc.osc_message_builder import OscMessageBuilder
+
+    builder = OscMessageBuilder(message.address)
+    for value in message.params:
+        builder.add_arg(value)
+    return len(message.dgram) < len(builder.build().dgram)
+
+
+class _Complaints(logging.Filter):
+    """python-osc tells the root logger what it leaves out: the sender is to be told instead."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard: list[str] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.module not in ("osc_message", "osc_bundle"):
+            return True
+        self.heard.append(record.getMessage())
+        return False
