@@ -109,6 +109,9 @@ def reach(was, now):
 def walk(session, steps):
     """Does one after the other; (clock before, clock after, stand before, stand after) of each."""
     c, h, seen = session.controls, session.block.i64, []
+    c.recall(Scene())
+    begun = written(h, layout.CAPTURE)
+    wait_for(lambda: written(h, layout.CAPTURE) > begun + 2000, 60)
     for step in steps:
         before, begun, was = c.scene, written(h, layout.CAPTURE), stand(c)
         step()
@@ -136,12 +139,9 @@ def test_every_control_from_everywhere(tmp_path):
             h, latency = session.block.i64, session.latency.internal
             wait_for(lambda: written(h, layout.CAPTURE) > 2 * latency + 4000, 60)
             seen = walk(session, by_python(c))
-            c.recall(Scene())
             seen += walk(session, by_keys(c))
-            c.recall(Scene())
             with OscServer(bind("0"), c, session.status, lambda name: SOFT) as server:
                 seen += walk(session, by_osc(Client(server.address)))
-            c.recall(Scene())
             with Surface(MAP, c, lambda name: SOFT, port=choose("box", ports())):
                 seen += walk(session, by_midi(there))
             last = level(*stand(c))

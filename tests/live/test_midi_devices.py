@@ -34,15 +34,15 @@ def server():
 
 
 class Box:
-    """What a device is to other programs: an output "NAME:faders", an input "NAME:lights"."""
+    """What a device is to other programs: an output "NAME:faders", an input "NAME-01:lights"."""
 
     def __init__(self, name):
         with quiet():
             self._out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=name)
             self._in = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name=name)
+        self._clients = [self._out, self._in]
         self.lit = []
         self._in.set_callback(lambda event, data: self.lit.append(event[0]))
-        # JACK adds a number to a client's name that is taken.
         self._out.open_virtual_port("faders")
         self._in.open_virtual_port("lights")
 
@@ -52,9 +52,10 @@ class Box:
 
     def close(self):
         with quiet():
-            for client in (self._out, self._in):
+            for client in self._clients:
                 client.close_port()
                 client.delete()
+        self._clients = []
 
 
 @contextmanager
@@ -139,14 +140,13 @@ def test_gone_and_back():
             wait_for(lambda: [0xB0, 7, round(127 * place_of(0.5))] in again.lit, 30)
             again.send([0xB0, 7, 0])
             wait_for(lambda: controls.gains["drums"] == 0, 30)
-        there.__init__("box")  # for the one who closes it
 
 
 def test_the_commands(tmp_path, monkeypatch):
     monkeypatch.setenv("RTSEP_CONFIG_DIR", str(tmp_path))
     with box() as there:
         done = subprocess.run([*RTSEP, "midi", "ports"], capture_output=True, text=True)
-        assert "inputs:\n  box:faders  (" in done.stdout and "  box:lights  (" in done.stdout
+        assert "inputs:\n  box:faders  (" in done.stdout and "  box-01:lights  (" in done.stdout
         assert (done.returncode, done.stderr) == (0, "")
         command = [*RTSEP, "midi", "monitor"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:

@@ -133,10 +133,9 @@ class Connection:
             return None
         among = _listed(client, self._port.api)
         same = [port for port in among if port.name == self._port.name]
-        program, _, own = self._port.name.partition(":")
-        beside = [port for port in among if port.name.partition(":")[0] == program]
+        beside = [port for port in among if _program(port.name) == _program(self._port.name)]
         if len(beside) > 1:
-            beside = [port for port in beside if _digits(port.name) == _digits(own)]
+            beside = [port for port in beside if _digits(port.name) == _digits(self._port.name)]
         for port in same or beside[:1]:
             client.open_port(port.index, "feedback")
             return client
@@ -169,6 +168,11 @@ def _listed(client, api: int) -> list[Port]:
 def _stable(name: str) -> str:
     """Without ALSA's numbers of client and port, or Windows's index."""
     return re.sub(r"\s+\d+(:\d+)?$", "", name)
+
+
+def _program(name: str) -> str:
+    """What is before the colon; JACK numbers the clients of a program that has several."""
+    return re.sub(r"-\d\d$", "", name.partition(":")[0])
 
 
 def _digits(name: str) -> str:
