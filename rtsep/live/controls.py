@@ -27,7 +27,7 @@ class Controls:
     """
 
     def __init__(self, block: Block):
-        self._block = block
+        self._block, self._attached = block, False
         self._facts: tuple[int, dict] = (0, {})
         self.gains = Table(self, layout.GAIN, float, factor)
         self.mutes = Table(self, layout.MUTE, bool, _switch)
@@ -40,11 +40,14 @@ class Controls:
         if not seal(block):
             block.close()
             raise Failure(f"the run of block {name!r} has not been made yet")
-        return cls(block)
+        controls = cls(block)
+        controls._attached = True
+        return controls
 
     def close(self) -> None:
-        """Lets go of a block that was attached to."""
-        self._block.close()
+        """Lets go of a block that was attached to; a run's own stays until the run is over."""
+        if self._attached:
+            self._block.close()
 
     @property
     def facts(self) -> dict:

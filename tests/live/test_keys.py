@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -66,6 +67,12 @@ class Terminal:
                     assert re.search(pattern, self.seen), self.seen
         self.seen = self.seen[match.end() :]
 
+    def until(self, condition, seconds=60):
+        limit = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+
     @property
     def echoes(self):
         return bool(termios.tcgetattr(self._ours)[3] & termios.ECHO)
@@ -91,6 +98,11 @@ def test_in_a_terminal(terminal):
     terminal.expect(r"background: \+1.0 dB")
     terminal.type("b\x1b[A")
     terminal.expect("bypass on .*BYPASS")
+    # Stopped by Ctrl-Z the shell has its terminal; back in front, keys act again.
+    terminal.process.send_signal(signal.SIGTSTP)
+    terminal.until(lambda: terminal.echoes)
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.until(lambda: not terminal.echoes)
     terminal.type("q")
     terminal.expect("ended by q")
     assert terminal.process.wait(60) == 0
