@@ -5,6 +5,7 @@ Importing this package loads no engine's library, and no torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,17 +15,22 @@ from rtsep.engines.protocol import Engine, Progress, StreamSpec
 from rtsep.errors import Failure, WrongCall
 
 if TYPE_CHECKING:
+    from rtsep.engines.source import Source
     from rtsep.models.base import Separator
+    from rtsep.spec import ModelSpec
 
-__all__ = ["Engine", "StreamSpec", "available", "build", "default_chunk"]
+__all__ = ["Engine", "StreamSpec", "available", "build", "default_chunk", "precisions", "spec_of"]
 
 # Name to (libraries needed, how to install what is missing), in order of preference.
 _ENGINES = {
-    "onnxruntime": (("onnxruntime",), "pip install onnxruntime"),
     "native": (("llvmlite",), "pip install llvmlite"),
+    "onnxruntime": (("onnxruntime",), "pip install onnxruntime"),
     "eager": (("torch",), "pip install torch"),
 }
-AUTO = "onnxruntime"
+# What the step is exported with, where an engine runs an exported one.
+EXPORT = ("torch", "onnx", "onnxscript", "onnx-ir")
+# What "auto" tries where nothing was tuned, until one can be built.
+AUTOMATIC = ("native", "onnxruntime")
 
 
 def build(
@@ -33,24 +39,71 @@ def build(
     *,
     chunk: int | None = None,
     batch: int = 1,
-    precision: str = "float32",
+    precision: str | None = None,
     progress: Progress | None = None,
 ) -> Engine:
-    """An engine for a model: a shipped one's name, a checkpoint's path, or a `Separator`.
+    """An engine for a model: a shipped one's name, a checkpoint's or package's path, a `Separator`.
 
-    `chunk` is in samples at the model's rate, a multiple of its hop; None is the one nearest 4 ms.
-    What an engine has to compile is taken from a cache where it was built before; `progress` hears
-    of it where not. Raises `WrongCall` for what is not accepted, `Failure` where a library is
-    missing.
+    "auto" is what `rtsep tune` found best here, what a package holds, or the first of `AUTOMATIC`
+    that can be built; the engine's `spec.reason` says which, and `spec.queue_ms` what queue was
+    tuned with it. `chunk` is in samples at the model's rate, a multiple of its hop; None is the
+    tuned one, else the one nearest 4 ms. `precision` None is the tuned one, else float32. What an
+    engine has to compile is taken from a cache where it was built before; `progress` hears of it
+    where not. Raises `WrongCall` for what is not accepted, `Failure` where a library is missing.
     """
     from rtsep.engines.source import Source
 
-    name = AUTO if engine == "auto" else engine
+    source, say = Source(model), progress or (lambda text: None)
+    if engine != "auto":
+        return _build(source, engine, chunk, batch, precision or "float32", say)
+    return _automatic(source, chunk, batch, precision, say)
+
+
+def _automatic(
+    source: Source, chunk: int | None, batch: int, precision: str | None, say: Progress
+) -> Engine:
+    from rtsep.engines import tuned
+
+    choice, ignored = tuned.find(source.spec.digest, chunk)
+    if ignored:
+        say(ignored)
+    if choice is not None and precision in (None, choice.precision):
+        wanted = [(choice.engine, choice.chunk, choice.precision, "tuned on this machine")]
+    else:
+        choice, wanted = None, []
+    for row in source.packaged:
+        fits = batch == row["batch"] and chunk in (None, row["chunk"])
+        if fits and precision in (None, row["precision"]):
+            wanted.append((row["engine"], row["chunk"], row["precision"], "of the package"))
+    wanted += [
+        (name, chunk, precision or "float32", "" if i else "the default")
+        for i, name in enumerate(AUTOMATIC)
+    ]
+    failed = ""
+    for name, samples, kind, reason in wanted:
+        try:
+            made = _build(source, name, samples, batch, kind, say)
+        except WrongCall:
+            raise
+        except Failure as failure:
+            if (name, samples, kind, reason) == wanted[-1]:
+                raise
+            say(str(failure))
+            failed = f"in place of {name}: {failure}"
+            continue
+        queue = choice.queue_ms if choice is not None and not failed else None
+        made.spec = replace(made.spec, reason=failed or reason, queue_ms=queue)
+        return made
+    raise AssertionError("the last failure is raised")
+
+
+def _build(
+    source: Source, name: str, chunk: int | None, batch: int, precision: str, progress: Progress
+) -> Engine:
     if name not in _ENGINES:
-        raise WrongCall(f"no engine {engine!r}; there is auto, {', '.join(_ENGINES)}")
+        raise WrongCall(f"no engine {name!r}; there is auto, {', '.join(_ENGINES)}")
     if missing := available()[name]:
         raise Failure(f"engine {name}: {missing}")
-    source = Source(model)
     hop, rate = source.spec.hop, source.spec.rate
     chunk = default_chunk(hop, rate) if chunk is None else chunk
     if chunk < hop or chunk % hop:
@@ -64,7 +117,7 @@ def build(
     if precision not in module.PRECISIONS:
         accepted = ", ".join(module.PRECISIONS)
         raise WrongCall(f"precision {precision!r}: engine {name} has {accepted}")
-    return module.build(source, chunk, batch, precision, progress or (lambda text: None))
+    return module.build(source, chunk, batch, precision, progress)
 
 
 def available() -> dict[str, str | None]:
@@ -74,6 +127,23 @@ def available() -> dict[str, str | None]:
         missing = [library for library in libraries if find_spec(library) is None]
         reasons[name] = f"{', '.join(missing)} is not installed: {install}" if missing else None
     return reasons
+
+
+def libraries(engine: str) -> tuple[str, ...]:
+    """What an engine needs, as it is imported. Raises `KeyError` for an unknown engine."""
+    return _ENGINES[engine][0]
+
+
+def spec_of(model: str | Path | Separator) -> ModelSpec:
+    """A model's own spec. Raises what `build` raises for a model."""
+    from rtsep.engines.source import Source
+
+    return Source(model).spec
+
+
+def precisions(engine: str) -> tuple[str, ...]:
+    """What an available engine can compute in, its own first."""
+    return import_module(f"rtsep.engines.{engine}").PRECISIONS
 
 
 def default_chunk(hop: int, rate: int) -> int:

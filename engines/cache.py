@@ -38,8 +38,8 @@ def key(engine: str, libraries: tuple[str, ...], **content: str | int) -> str:
     parts = {
         "engine": engine,
         "content": content,
-        "source": _source_version(),
-        "libraries": {library: _version(library) for library in libraries},
+        "source": source_version(),
+        "libraries": {library: version_of(library) for library in libraries},
         "processor": processor(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -108,7 +108,7 @@ def processor() -> str:
 
 
 @cache
-def _source_version() -> str:
+def source_version() -> str:
     """A hash of all of ours that decides what a built step computes."""
     import rtsep
 
@@ -123,7 +123,8 @@ def _source_version() -> str:
     return digest.hexdigest()
 
 
-def _version(library: str) -> str:
+def version_of(library: str) -> str:
+    """Of an installed package; "unknown" where there is none of that name."""
     try:
         return version(library)
     except PackageNotFoundError:

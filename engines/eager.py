@@ -18,16 +18,16 @@ PRECISIONS = ("float32", "float64")
 
 def build(source: Source, chunk: int, batch: int, precision: str, progress: Progress) -> Eager:
     network = source.network().to(getattr(torch, precision))
-    return Eager(network, source.stream("eager", chunk, batch, precision))
+    return Eager(network, source.stream("eager", chunk, batch, precision), precision)
 
 
 class Eager:
-    """Computes in the spec's precision. `process` takes and fills arrays of float32 or float64."""
+    """Computes in `dtype`. `process` takes and fills arrays of float32 or float64."""
 
-    def __init__(self, network: Separator, spec: StreamSpec) -> None:
+    def __init__(self, network: Separator, spec: StreamSpec, dtype: str) -> None:
         self.spec = spec
         self._network: Separator | None = network
-        self._dtype = getattr(torch, spec.precision)
+        self._dtype = getattr(torch, dtype)
         self._state, _ = network.initial(spec.batch)
 
     def process(

@@ -16,7 +16,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """What an engine was built for. `chunk`, `hop` and `latency` are samples at `rate` (Hz)."""
+    """What an engine was built for. `chunk`, `hop` and `latency` are samples at `rate` (Hz).
+
+    `reason` says why this engine: asked for, tuned, the default, or in place of which and why.
+    `queue_ms` is the shortest queue that ran without a miss when it was tuned.
+    """
 
     model: str
     rate: int
@@ -32,6 +36,8 @@ class StreamSpec:
     device: str
     engine: str
     digest: str
+    reason: str = "asked for"
+    queue_ms: float | None = None
 
     @property
     def mixture_shape(self) -> tuple[int, int, int]:

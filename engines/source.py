@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtsep.checkpoints import describe, load, read_spec
+from rtsep.engines import package
 from rtsep.engines.protocol import StreamSpec
 from rtsep.errors import WrongCall
 from rtsep.models import find
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 class Source:
     """A model's spec at once, and without torch for a name or a path; the network when asked for.
 
-    Raises what `rtsep.models.find` and `rtsep.checkpoints.read_spec` raise.
+    `packaged` says what was built for it, where it is a package.
+
+    Raises what `rtsep.models.find`, `package.adopt` and `rtsep.checkpoints.read_spec` raise.
     """
 
     def __init__(self, model: str | Path | Separator) -> None:
         if isinstance(model, str | Path):
             self._path, self._model = find(model), None
+            self.packaged = package.adopt(Path(model)) if Path(model).is_dir() else []
         elif hasattr(model, "step") and hasattr(model, "stems"):
-            self._path, self._model = None, model
+            self._path, self._model, self.packaged = None, model, []
         else:
             raise WrongCall(f"a model is a name, a path or a Separator, not {type(model).__name__}")
 

@@ -44,7 +44,7 @@ def separate(*arguments, code=0):
 
 @pytest.mark.parametrize(
     "engine,chunk,channels",
-    [("eager", None, 2), ("onnxruntime", None, 1), ("onnxruntime", 192, 2)],
+    [("eager", None, 2), ("onnxruntime", None, 1), ("native", 192, 2)],
 )
 def test_it_is_what_the_network_gives_offline(path, engine, chunk, channels):
     model = rtsep.load(path)
@@ -187,7 +187,8 @@ def test_the_command(folder, path, tmp_path):
     out, _ = separate(a, b, "--model", path, "--out", tmp_path / "out", "--json")
     said = json.loads(out)
     assert [file["input"] for file in said["files"]] == [str(a), str(b)]
-    assert said["engine"] == "onnxruntime" and said["chunk"] == 64
+    assert (said["engine"], said["engine_reason"]) == ("native", "the default")
+    assert said["precision"] == "float32" and said["chunk"] == 64
     for file, (rate, channels, frames) in zip(
         said["files"], [(44_100, 2, 9000), (16_000, 1, 5000)], strict=True
     ):

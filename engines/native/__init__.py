@@ -17,14 +17,17 @@ from rtsep.engines.protocol import Progress, StreamSpec
 from rtsep.engines.source import Source
 from rtsep.errors import Failure
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
+# What the weights of products are kept as.
+_WEIGHTS = {"float32": "f32", "bfloat16": "bf16", "int8": "i8"}
 _LIBRARIES = ("torch", "onnx", "onnxscript", "onnx-ir", "llvmlite")
 
 
 def build(source: Source, chunk: int, batch: int, precision: str, progress: Progress) -> Native:
     """From the cache, without torch, where it was built before.
 
-    Raises `Failure` where the model has an operation for which there is no kernel.
+    Raises `Failure` where the model has an operation for which there is no kernel, or where what
+    was built is not what the network computes; that is kept too, to be said at once the next time.
     """
     spec = source.stream("native", chunk, batch, precision)
     processor = here()
@@ -44,14 +47,21 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
             cache.write(key, parts)
         except OSError as error:
             progress(f"not kept for next time: {error.strerror or error} in {cache.folder()}")
+    if "refused" in parts:
+        raise Failure(parts["refused"].decode())
+    return _loaded(spec, parts)
+
+
+def _loaded(spec: StreamSpec, parts: dict[str, bytes]) -> Native:
     return Native(spec, parts["step.o"], parts["weights"], json.loads(parts["layout.json"]))
 
 
 def _compile(
     source: Source, spec: StreamSpec, processor: Processor, progress: Progress
 ) -> dict[str, bytes]:
-    """The parts of a cache entry: machine code, weights, and where things lie."""
+    """The parts of a cache entry: machine code, weights, and where things lie; or why not."""
     progress(f"loading {spec.model}")
+    from rtsep.engines import accuracy
     from rtsep.engines.export import export_step
     from rtsep.engines.native.lowering import lower
     from rtsep.engines.native.memory import arrange, layout
@@ -62,17 +72,21 @@ def _compile(
     progress(f"exporting {spec.model} for chunks of {spec.chunk} samples, once")
     model, leaves = export_step(network, spec.chunk, spec.batch)
     try:
-        plan = lower(model, leaves, bfloat16=spec.precision == "bfloat16")
+        plan = lower(model, leaves, weights=_WEIGHTS[spec.precision])
         memory = arrange(plan, processor)
         progress(f"compiling {len(plan.operations)} operations for {processor.name}")
         code = compiled(program(plan, memory, processor), processor)
-    except Unsupported as reason:
-        raise Failure(
-            f"engine native has no kernel for {spec.model}: {reason}; onnxruntime has"
-        ) from None
-    return {
-        "step.o": code,
-        "weights": memory.block,
-        "layout.json": json.dumps(layout(plan, memory)).encode(),
-        "plan.txt": f"{plan}\n".encode(),
-    }
+        parts = {
+            "step.o": code,
+            "weights": memory.block,
+            "layout.json": json.dumps(layout(plan, memory)).encode(),
+            "plan.txt": f"{plan}\n".encode(),
+        }
+        progress("comparing it with the reference")
+        accuracy.check(_loaded(spec, parts), network)
+    except Unsupported as lacking:
+        reason = f"engine native has no kernel for {spec.model}: {lacking}; onnxruntime has"
+        return {"refused": reason.encode()}
+    except Failure as reason:
+        return {"refused": str(reason).encode()}
+    return parts

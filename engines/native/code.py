@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rtsep.engines.native.plan import SIZES
 
 # In registers, and in memory where that differs.
-REGISTER = {"f32": "float", "i64": "i64", "i1": "i1"}
+REGISTER = {"f32": "float", "i64": "i64", "i32": "i32", "i8": "i8", "i1": "i1"}
 MEMORY = REGISTER | {"i1": "i8"}
 # A product and a sum may be one instruction; sums keep their order.
 FAST = "contract"

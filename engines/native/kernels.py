@@ -14,6 +14,7 @@ from rtsep.engines.native.plan import (
     Map,
     Norm,
     Operation,
+    Quantise,
     Reduce,
     Scalar,
     Scan,
@@ -66,8 +67,11 @@ class Operands:
 
 def build(operation: Operation, processor: Processor) -> Kernel:
     from rtsep.engines.native.product import product
+    from rtsep.engines.native.quantising import quantise
 
     match operation:
+        case Quantise():
+            return quantise(operation, processor)
         case Map():
             return _map(operation, processor)
         case Norm():

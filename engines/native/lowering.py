@@ -26,6 +26,7 @@ from rtsep.engines.native.plan import (
     Norm,
     Plan,
     Product,
+    Quantise,
     Reduce,
     Result,
     Scalar,
@@ -64,8 +65,8 @@ Value = Lazy | np.ndarray
 _NOWHERE = Buffer("nowhere", "scratch", "f32", 0)
 
 
-def lower(model: ir.Model, leaves: list[Leaf], *, bfloat16: bool = False) -> Plan:
-    """With `bfloat16`, the weights of all but small products are rounded to it.
+def lower(model: ir.Model, leaves: list[Leaf], *, weights: str = "f32") -> Plan:
+    """`weights` are those of all but small products: "f32", "bf16", or "i8", whose rows are too.
 
     Raises `Unsupported` for what has no form here.
     """
@@ -77,7 +78,7 @@ def lower(model: ir.Model, leaves: list[Leaf], *, bfloat16: bool = False) -> Pla
     operators = OPERATORS | PRODUCTS | {"LSTM": lstm}
 
     graph = model.graph
-    lowering = Lowering(graph, bfloat16)
+    lowering = Lowering(graph, weights)
     states = States(lowering, graph, leaves)
     for node in graph:
         if states.takes(node):
@@ -103,12 +104,13 @@ def lower(model: ir.Model, leaves: list[Leaf], *, bfloat16: bool = False) -> Pla
 class Lowering:
     """The plan so far, and all values by the graph's own."""
 
-    def __init__(self, graph: ir.Graph, bfloat16: bool) -> None:
+    def __init__(self, graph: ir.Graph, weights: str) -> None:
         self.plan = Plan()
-        self._bfloat16 = bfloat16
+        self._weights = weights
         self.values: dict[ir.Value, Value] = {}
         self._constants: dict[int, tuple[np.ndarray, View]] = {}
         self._packed: dict[tuple[int, int], tuple[np.ndarray, Buffer]] = {}
+        self._quantised: dict[View, tuple[View, View]] = {}
         self._uses = Counter(value for node in graph for value in node.inputs if value is not None)
         self._uses.update(graph.outputs)
         for value in graph.initializers.values():
@@ -197,11 +199,22 @@ class Lowering:
         if key not in self._packed:
             content = np.ascontiguousarray(weight, np.float32)
             small = content.size < _SMALL or len(content) % 2
-            kind = "bf16" if self._bfloat16 and not small else "f32"
+            kind = "f32" if small else self._weights
             name = f"w{len(self._packed)}{list(weight.shape)}"
             buffer = self.buffer(name, "weight", kind, content.size, content)
             self._packed[key] = weight, buffer
         return self._packed[key][1]
+
+    def quantised(self, rows: View) -> tuple[View, View]:
+        """(m, k) rows in 8 bits, k filled up to whole dots, and their scales; each view once."""
+        if rows not in self._quantised:
+            m, k = rows.shape
+            wide = -(-k // 4) * 4
+            out = self.scratch((m, wide), "i8")
+            scales = self.scratch((m,), "f32")
+            self.plan.operations.append(Quantise(views.cut(out, 1, 0, k), scales, rows))
+            self._quantised[rows] = out, scales
+        return self._quantised[rows]
 
     def buffer(
         self, name: str, kind: str, dtype: str, size: int, content: np.ndarray | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rtsep.engines.native.packing import pack, tiles
-from rtsep.engines.native.plan import NUMPY, Buffer, Plan, Product, reads
+from rtsep.engines.native.plan import NUMPY, Buffer, Plan, Product, reads, writes
 from rtsep.engines.native.processor import Processor
 
 _LINE = 64
@@ -68,7 +68,7 @@ def _place_scratch(plan: Plan, offsets: dict[Buffer, int], start: int) -> int:
     """Each at the lowest place that is free while it lives; gives the end of all."""
     lives: dict[Buffer, tuple[int, int]] = {}
     for time, operation in enumerate(plan.operations):
-        for view in (operation.out, *reads(operation)):
+        for view in (*writes(operation), *reads(operation)):
             if view.buffer.kind == "scratch":
                 first, _ = lives.get(view.buffer, (time, time))
                 lives[view.buffer] = (first, time)

@@ -47,10 +47,13 @@ def tiles(m: int, n: int, processor: Processor) -> Tiles:
 
 
 def pack(weight: np.ndarray, tiles: Tiles, kind: str) -> np.ndarray:
-    """(k, n) float32 to the panels, one after the other, flat; `kind` is "f32" or "bf16".
+    """(k, n) float32 to the panels, one after the other, flat; `kind` is "f32", "bf16" or "i8".
 
     Of bfloat16, given as its bits, two lines are interleaved: each column has two that are summed.
+    Of 8 bits there are four, and a line before all others takes back what the rows' 128 adds.
     """
+    if kind == "i8":
+        return _whole(weight, tiles)
     k, n = weight.shape
     panels = []
     for start, vectors in tiles.panels(n):
@@ -61,6 +64,28 @@ def pack(weight: np.ndarray, tiles: Tiles, kind: str) -> np.ndarray:
         if kind == "bf16":
             panel = _bfloat16(panel).reshape(k // 2, 2, columns).transpose(0, 2, 1)
         panels.append(panel.ravel())
+    return np.concatenate(panels)
+
+
+def column_scales(weight: np.ndarray) -> np.ndarray:
+    """(n,) of a (k, n) weight: its largest value in a column is 127 of them."""
+    largest = np.abs(weight).max(0)
+    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+
+
+def _whole(weight: np.ndarray, tiles: Tiles) -> np.ndarray:
+    k, n = weight.shape
+    lines = -(-k // 4)
+    whole = np.zeros((4 * lines, n + tiles.columns), np.int8)
+    whole[:k, :n] = np.rint(weight / column_scales(weight))
+    panels = []
+    for start, vectors in tiles.panels(n):
+        columns = vectors * tiles.width
+        panel = whole[:, start : start + columns]
+        back = -128 * panel.sum(0, dtype=np.int32)
+        panels.append(back.astype(np.int32).view(np.uint8))
+        interleaved = panel.reshape(lines, 4, columns).transpose(0, 2, 1)
+        panels.append(np.ascontiguousarray(interleaved).view(np.uint8).ravel())
     return np.concatenate(panels)
 
 

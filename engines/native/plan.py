@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SIZES = {"f32": 4, "bf16": 2, "i64": 8, "i1": 1}
+SIZES = {"f32": 4, "bf16": 2, "i8": 1, "i64": 8, "i1": 1}
 NUMPY = {"f32": np.float32, "i64": np.int64, "i1": np.bool_}
 
 
@@ -109,13 +109,26 @@ class Map:
 class Product:
     """`out = expression(rows @ weight)`: (m, k) rows, a packed (k, n) weight, an (m, n) output.
 
-    The weight is float32 or bfloat16, the arithmetic float32.
+    The weight is float32 or bfloat16, the arithmetic float32; or both are whole numbers of 8 bits,
+    multiplied and summed exactly, and what follows scales the result.
     """
 
     out: View
     rows: View
     weight: Buffer
     expression: Expression
+
+
+@dataclass(frozen=True)
+class Quantise:
+    """`out = round(source / scales) + 128`, (m, k) in 8 bits; a row's largest value is 127 scales.
+
+    `scales` is (m,), found anew in each step.
+    """
+
+    out: View
+    scales: View
+    source: View
 
 
 @dataclass(frozen=True)
@@ -146,7 +159,7 @@ class Scan:
     source: View
 
 
-Operation = Map | Product | Norm | Reduce | Scan
+Operation = Map | Product | Quantise | Norm | Reduce | Scan
 
 
 @dataclass(frozen=True)
@@ -177,6 +190,8 @@ def describe(operation: Operation) -> str:
         case Product():
             product = f"{operation.rows} @ {operation.weight.name}"
             return f"{out} {text(operation.expression, product)}"
+        case Quantise():
+            return f"{out} {operation.source} in steps of {operation.scales}"
         case Norm():
             norm = f"norm({text(operation.source)})"
             return f"{out} {text(operation.expression, norm)}"
@@ -223,8 +238,16 @@ def replaced(expression: Expression, change: Callable[[Expression], Expression])
     return change(expression)
 
 
+def writes(operation: Operation) -> list[View]:
+    if isinstance(operation, Quantise):
+        return [operation.out, operation.scales]
+    return [operation.out]
+
+
 def reads(operation: Operation) -> list[View]:
     match operation:
+        case Quantise():
+            return [operation.source]
         case Map():
             return loads(operation.expression)
         case Product():

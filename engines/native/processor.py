@@ -16,13 +16,17 @@ LEVELS = ("baseline", "avx2", "avx512", "neon")
 
 @dataclass(frozen=True)
 class Processor:
-    """`width` floats are a vector, `registers` of which there are."""
+    """`width` floats are a vector, `registers` of which there are.
+
+    `dots`: whether it has an instruction that sums products of four numbers of 8 bits.
+    """
 
     level: str
     name: str
     features: str
     width: int
     registers: int
+    dots: bool = False
 
 
 @cache
@@ -51,6 +55,7 @@ def here() -> Processor:
         features=llvm.get_host_cpu_features().flatten() if whole else "",
         width={"avx512": 16, "avx2": 8}.get(level, 4),
         registers=32 if level in ("avx512", "neon") else 16,
+        dots=whole and {"avx512": "avx512vnni", "avx2": "avxvnni"}.get(level) in found,
     )
 
 

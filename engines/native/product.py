@@ -28,10 +28,10 @@ def product(operation: Product, processor: Processor) -> Kernel:
     alike -= not last_full
     blocks = [(start, min(tile.rows, m - start)) for start in range(0, m, tile.rows)]
     many = sum(1 for _, rows in blocks if rows == tile.rows)
-    emitter = _Panel(code, operation, operands, tile.width, k, n)
+    emitter = _Panel(code, operation, operands, processor)
 
     def panel(first: str, vectors: int, whole: bool, columns: int) -> None:
-        start = code.linear((first, emitter.steps))
+        start = code.linear((first, emitter.room))
         code.loop(
             many,
             lambda i: emitter.block(
@@ -56,14 +56,17 @@ class _Panel:
     """Emits blocks of rows times a panel."""
 
     def __init__(
-        self, code: Code, operation: Product, operands: Operands, width: int, k: int, n: int
+        self, code: Code, operation: Product, operands: Operands, processor: Processor
     ) -> None:
         self.code, self.operation, self.operands = code, operation, operands
-        self.width = width
-        self.type = vector("float", width)
-        # Lines of the weight that lie interleaved: two of bfloat16 take the room of one float.
-        self.lines = 2 if operation.weight.dtype == "bf16" else 1
-        self.steps = k // self.lines
+        self.width, self.dots = processor.width, processor.dots
+        self.whole = operation.weight.dtype == "i8"
+        self.type = vector("i32" if self.whole else "float", self.width)
+        # Lines of the weight that lie interleaved in the room of one float.
+        self.lines = {"f32": 1, "bf16": 2, "i8": 4}[operation.weight.dtype]
+        self.steps = operation.rows.shape[1] // self.lines
+        # Floats of a panel for each column.
+        self.room = self.steps + self.whole
         self.strides = tuple(view.strides[1] for view in operands.views)
 
     def block(
@@ -89,6 +92,12 @@ class _Panel:
         count = rows * vectors
         stride = self.operation.rows.strides[0]
         base = code.linear((row, stride))
+        zero = (self.type, "zeroinitializer")
+        first = [zero] * count
+        if self.whole:
+            lines = [code.linear((str(j * self.width), 1), start=start) for j in range(vectors)]
+            first = [(self.type, self._bits(line)) for line in lines] * rows
+            start = code.linear((str(vectors * self.width), 1), start=start)
 
         def body(index: str, *sums: str) -> list[str]:
             after = []
@@ -98,7 +107,7 @@ class _Panel:
                 weights = [self._weights(line, j * self.width) for j in range(vectors)]
                 place = code.linear((at, self.lines), start=base)
                 for t in range(rows):
-                    values = [self._value(place, t * stride + nth) for nth in range(self.lines)]
+                    values = self._values(place, t * stride)
                     for j in range(vectors):
                         total = sums[strand * count + t * vectors + j]
                         for value, weight in zip(values, weights[j], strict=True):
@@ -106,12 +115,14 @@ class _Panel:
                         after.append(total)
             return after
 
-        carried = [(self.type, "zeroinitializer")] * (count * strands)
+        carried = first + [zero] * (count * (strands - 1))
         found = code.loop(self.steps // strands, body, carried)
-        maths = functions.Vector(code, self.width)
         while len(found) > count:
             half = len(found) // 2
-            found = [maths.add(a, b) for a, b in zip(found[:half], found[half:], strict=True)]
+            found = [self._added(a, b) for a, b in zip(found[:half], found[half:], strict=True)]
+        if self.whole:
+            floats = vector("float", self.width)
+            found = [code.set(f"sitofp {self.type} {total} to {floats}") for total in found]
         return [found[t * vectors : (t + 1) * vectors] for t in range(rows)]
 
     def _weights(self, line: str, column: int) -> list[str]:
@@ -124,22 +135,54 @@ class _Panel:
         code.prefetch("%p2", "f32", code.linear((str(_AHEAD // 4), 1), start=place))
         if self.lines == 1:
             return [code.load("%p2", "f32", place, 1, self.width)]
-        where, bits = code.address("%p2", "f32", place), vector("i32", self.width)
-        both = code.set(f"load {bits}, ptr {where}, align 4")
+        both, bits = self._bits(place), vector("i32", self.width)
+        if self.whole:
+            return [both]
         # A bfloat16 is the upper half of a float.
         first = code.set(f"shl {bits} {both}, {_all(16, self.width)}")
         second = code.set(f"and {bits} {both}, {_all(-65536, self.width)}")
         return [code.set(f"bitcast {bits} {half} to {self.type}") for half in (first, second)]
 
-    def _value(self, place: str, offset: int) -> str:
-        """An element of a row in all lanes."""
+    def _bits(self, place: str) -> str:
+        where = self.code.address("%p2", "f32", place)
+        return self.code.set(f"load {vector('i32', self.width)}, ptr {where}, align 4")
+
+    def _values(self, place: str, offset: int) -> list[str]:
+        """Of a row what is multiplied with a line, each in all lanes: an element, two, or a dot."""
         code = self.code
-        place = code.linear((str(offset), 1), start=place)
-        return code.load("%p1", "f32", place, 0, self.width)
+        if not self.whole:
+            places = [code.linear((str(offset + nth), 1), start=place) for nth in range(self.lines)]
+            return [code.load("%p1", "f32", at, 0, self.width) for at in places]
+        where = code.address("%p1", "i8", code.linear((str(offset), 1), start=place))
+        four = code.set(f"load <1 x i32>, ptr {where}, align 1")
+        return [code.splat(four, "i32", self.width)]
 
     def _fused(self, a: str, b: str, c: str) -> str:
+        if self.whole:
+            return self._dot(a, b, c)
         inputs = [(self.type, a), (self.type, b), (self.type, c)]
         return self.code.call(self.type, f"llvm.fmuladd.v{self.width}f32", *inputs)
+
+    def _dot(self, values: str, weights: str, total: str) -> str:
+        """In each lane four products of 8 bits, the values' without a sign, summed to the total."""
+        code, bits = self.code, self.type
+        if self.dots:
+            name = f"llvm.x86.avx512.vpdpbusd.{32 * self.width}"
+            return code.call(bits, name, (bits, total), (bits, values), (bits, weights))
+        for nth in range(4):
+            right, left = _all(8 * nth, self.width), _all(24 - 8 * nth, self.width)
+            value = code.set(f"lshr {bits} {values}, {right}")
+            value = code.set(f"and {bits} {value}, {_all(255, self.width)}")
+            weight = code.set(f"shl {bits} {weights}, {left}")
+            weight = code.set(f"ashr {bits} {weight}, {_all(24, self.width)}")
+            product = code.set(f"mul {bits} {value}, {weight}")
+            total = code.set(f"add {bits} {total}, {product}")
+        return total
+
+    def _added(self, a: str, b: str) -> str:
+        if self.whole:
+            return self.code.set(f"add {self.type} {a}, {b}")
+        return functions.Vector(self.code, self.width).add(a, b)
 
     def _finish(self, value: str, row: str, t: int, first: str, column: int, width: int) -> None:
         """What follows the product, and its place."""

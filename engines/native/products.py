@@ -10,6 +10,7 @@ import onnx_ir as ir
 from rtsep.engines.native import views
 from rtsep.engines.native.lowering import Lazy, Lowering, Value
 from rtsep.engines.native.operators import attribute, constant_of, padded, reduced, sliced
+from rtsep.engines.native.packing import column_scales
 from rtsep.engines.native.plan import Load, Product, Result, Unsupported
 
 
@@ -23,8 +24,14 @@ def product(low: Lowering, x: Value, weight: np.ndarray) -> Lazy:
         rows = views.as_rows(view)
     flat = views.View(view.buffer, view.offset, (rows[0], view.shape[-1]), (rows[1], 1))
     packed = low.packed(weight, rows[0])
-    root = Product(low.nowhere((rows[0], shape[-1])), flat, packed, Result())
-    return Lazy(shape, Result(), root)
+    nowhere = low.nowhere((rows[0], shape[-1]))
+    if packed.dtype != "i8":
+        return Lazy(shape, Result(), Product(nowhere, flat, packed, Result()))
+    whole, scales = low.quantised(flat)
+    y = Lazy(shape, Result(), Product(nowhere, whole, packed, Result()))
+    each = views.reshape(scales, (*shape[:-1], 1))
+    y = low.apply("mul", y, Lazy(each.shape, Load(each)))
+    return low.apply("mul", y, column_scales(packed.content))
 
 
 def matmul(low: Lowering, node: ir.Node, a: Value, b: Value) -> Value:

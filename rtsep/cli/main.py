@@ -14,6 +14,7 @@ import typer
 from rtsep import __version__
 from rtsep.cli import (
     bench,
+    build,
     devices,
     doctor,
     eval_,
@@ -25,6 +26,7 @@ from rtsep.cli import (
     run,
     separate,
     train,
+    tune,
     verify,
 )
 from rtsep.cli.run_preset import RunCommand
@@ -48,6 +50,8 @@ for name, module in {
     "models": models,
     "import": import_,
     "verify": verify,
+    "build": build,
+    "tune": tune,
     "bench": bench,
     "eval": eval_,
     "mix": mix,

@@ -77,6 +77,10 @@ def command(
         int | None,
         typer.Option(help="Samples per step, at the model's rate: a multiple of its hop."),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
+    ] = None,
     block: Annotated[
         int | None,
         typer.Option(help="Samples per callback, at the run's rate. Default: as the device likes."),
@@ -183,6 +187,7 @@ def command(
         model=untrained.choose(model, arch, config, progress, default="convtasnet"),
         engine=engine,
         chunk=chunk,
+        precision=precision,
         blocks=block,
         queue=queue,
         paced=clock == "paced",

@@ -29,9 +29,10 @@ def heading(session, clock: str) -> str:
     else:
         clock = f"{clock} simulated clock"
     return (
-        f"{info['model']} on {info['engine']}, chunks of {info['chunk']} samples at "
-        f"{info['model_rate']} Hz; {session.rate} Hz, {session.channels} channels, blocks of "
-        f"{session.latency.block}, {clock}\nheard: {', '.join(heard)}{primary}"
+        f"{info['model']} on {info['engine']} in {info['precision']} ({info['engine_reason']}), "
+        f"chunks of {info['chunk']} samples at {info['model_rate']} Hz; {session.rate} Hz, "
+        f"{session.channels} channels, blocks of {session.latency.block}, {clock}\n"
+        f"heard: {', '.join(heard)}{primary}"
     )
 
 

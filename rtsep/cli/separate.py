@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ def command(
     if as_json:
         print(json.dumps(done, indent=2))
     else:
+        engine = f"{done['engine']} in {done['precision']} ({done['engine_reason']})"
+        print(f"rtsep: {done['model']} on {engine}", file=sys.stderr)
         for job in done["files"]:
             print("\n".join(job["stems"].values()))
 
@@ -148,6 +151,8 @@ def _run(jobs: list[_Job], model, engine, chunk, overwrite: bool, quiet: bool) -
     return {
         "model": spec.model,
         "engine": spec.engine,
+        "precision": spec.precision,
+        "engine_reason": spec.reason,
         "chunk": spec.chunk,
         "took_s": time.perf_counter() - start,
         "files": results,

@@ -69,12 +69,17 @@ def rebuffer(computable: Callable[[int], int], delay: int, period: int, block: i
     return max(n - computable(n) for n in range(first, first + cycle, block)) - delay
 
 
-def default_queue(rate: int, block: int, delivery: int, chunk: Fraction) -> int:
-    """The smallest fair queue: a chunk's time (`chunk` in device samples) and 2 ms to wake up in.
+def default_queue(
+    rate: int, block: int, delivery: int, chunk: Fraction, tuned_ms: float | None = None
+) -> int:
+    """What was tuned, else a chunk's time (`chunk` in device samples) and 2 ms to wake up in.
 
     A multiple of the block, and no less than what the host delivers at once.
     """
-    least = max(block, delivery, chunk + Fraction(rate, 500))
+    wanted = chunk + Fraction(rate, 500)
+    if tuned_ms is not None:
+        wanted = Fraction(round(tuned_ms * rate), 1000)
+    least = max(block, delivery, wanted)
     return int(-(-least // block)) * block
 
 

@@ -16,6 +16,8 @@ DEFAULT_BLOCK = 64
 class Options:
     """What a run is to be. Lengths are in samples of the device's rate, `chunk` of the model's.
 
+    `engine`, `chunk` and `precision` are those of `rtsep.engines.build`.
+
     `blocks`: one size, or a series of sizes that the simulated clock repeats; None: the host's own,
     or the usual one on the simulated clock. `gains` are factors by stem, `routes` the output
     channels (from 0) by stem or "mix"; without any gain, solo, mute or route the model's primary
@@ -31,6 +33,7 @@ class Options:
     model: str = "convtasnet"
     engine: str = "auto"
     chunk: int | None = None
+    precision: str | None = None
     blocks: int | tuple[int, ...] | None = None
     queue: int | None = None
     paced: bool = True

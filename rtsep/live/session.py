@@ -76,6 +76,7 @@ class Session:
             "model": options.model,
             "engine": options.engine,
             "chunk": options.chunk,
+            "precision": options.precision,
             "factory": options.factory,
             "rate": rate,
             "channels": channels,
@@ -202,7 +203,7 @@ class Session:
         block, unit, most = astuple(self._delivery)
         chunk = Fraction(self.info["chunk"] * self.rate, self.info["model_rate"])
         if self.options.queue is None:
-            queue = default_queue(self.rate, unit, most, chunk)
+            queue = default_queue(self.rate, unit, most, chunk, self.info["queue_ms"])
         else:
             queue = check_queue(self.options.queue, unit, most)
         model = Fraction(self.info["model_delay"])
@@ -285,6 +286,8 @@ class Session:
             "model": self.info["model"],
             "untrained": self.untrained,
             "engine": self.info["engine"],
+            "precision": self.info["precision"],
+            "engine_reason": self.info["engine_reason"],
             "rate": self.rate,
             "chunk": self.info["chunk"],
             "block": self.latency.block,

@@ -243,7 +243,12 @@ def build(job: dict, progress) -> Pipeline:
 
         batch = Pipeline.batch_for(read_spec(find(job["model"])), channels)
         engine = engines.build(
-            job["model"], job["engine"], chunk=job["chunk"], batch=batch, progress=progress
+            job["model"],
+            job["engine"],
+            chunk=job["chunk"],
+            batch=batch,
+            precision=job.get("precision"),
+            progress=progress,
         )
     return Pipeline(engine, job["rate"], channels, filter=job.get("filter", "standard"))
 
@@ -254,6 +259,9 @@ def describe(pipeline: Pipeline) -> dict:
     return {
         "model": spec.model,
         "engine": spec.engine,
+        "precision": spec.precision,
+        "engine_reason": spec.reason,
+        "queue_ms": spec.queue_ms,
         "model_rate": spec.rate,
         "chunk": spec.chunk,
         "hop": spec.hop,

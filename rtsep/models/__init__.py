@@ -70,13 +70,17 @@ def shipped() -> tuple[str, ...]:
 
 
 def find(name_or_path: str | Path) -> Path:
-    """The checkpoint of a shipped model, or the file itself. Needs no torch.
+    """The checkpoint of a shipped model or in a package (a folder), or the file itself.
+
+    Needs no torch.
 
     Raises `WrongCall` where there is neither.
     """
     path = Path(name_or_path)
     if path.is_file():
         return path
+    if (path / "package.json").is_file():
+        return path / "model.safetensors"
     if str(name_or_path) in shipped():
         return _WEIGHTS / f"{name_or_path}.safetensors"
     known = ", ".join(shipped()) or "none"

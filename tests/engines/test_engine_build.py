@@ -19,7 +19,7 @@ def test_every_engine_is_listed_with_what_it_lacks():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (dict(engine="quantum"), "auto, onnxruntime, native, eager"),
+        (dict(engine="quantum"), "auto, native, onnxruntime, eager"),
         (dict(chunk=100), "64, 128, 192"),
         (dict(chunk=0), "64, 128, 192"),
         (dict(batch=0), "at least 1"),

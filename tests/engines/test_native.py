@@ -15,7 +15,9 @@ from torch import nn
 import rtsep
 import rtsep.checkpoints
 from rtsep import engines
-from rtsep.errors import Failure
+from rtsep.engines import accuracy, native
+from rtsep.engines.native import processor
+from rtsep.errors import Failure, WrongCall
 from rtsep.models.base import Separator
 from rtsep.streaming import Pointwise
 
@@ -29,6 +31,8 @@ ARCHITECTURES = {
     "deepclustering": dict(_WINDOWS, hidden=5, embedding=4),
     "demucs": dict(hidden=(5, 7), kernel=(16, 4), stride=(4, 2), synthesis=(12, 2)),
 }
+# Signal to difference against eager in float32.
+LEAST_DB = {"float32": 100.0, "bfloat16": 35.0}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -126,6 +130,49 @@ class Odd(Separator):
 def test_what_it_lacks_is_named():
     with pytest.raises(Failure, match="no kernel for odd: operation Atan; onnxruntime has"):
         engines.build(Odd(), "native", chunk=1)
+
+
+def test_what_it_lacks_goes_to_onnxruntime_and_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTSEP_CACHE_DIR", str(tmp_path / "cache"))
+    said: list[str] = []
+    spec = engines.build(Odd(), chunk=1, progress=said.append).spec
+    assert (spec.engine, spec.precision) == ("onnxruntime", "float32")
+    assert "in place of native" in spec.reason and "operation Atan" in spec.reason
+    assert any("operation Atan" in text for text in said)
+    # What was found out is kept: the next start neither loads nor exports anything.
+    said.clear()
+    assert engines.build(Odd(), chunk=1, progress=said.append).spec.reason == spec.reason
+    assert len(said) == 1 and "operation Atan" in said[0]
+    assert engines.build(make(), chunk=64).spec.reason == "the default"
+    assert engines.build(make(), "native", chunk=64).spec.reason == "asked for"
+
+
+def test_a_kernel_that_is_wrong_is_not_used(monkeypatch):
+    """As if the compiler had been: a sum comes out as a difference."""
+    from rtsep.engines.native.functions import Vector
+
+    monkeypatch.setattr(Vector, "add", Vector.sub)
+    said: list[str] = []
+    built = engines.build(make("masked", hidden=20), chunk=64, progress=said.append)
+    assert built.spec.engine == "onnxruntime" and "differs from eager" in built.spec.reason
+
+
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512", "neon"])
+@pytest.mark.parametrize("precision", native.PRECISIONS)
+def test_every_level_of_this_processor(level, precision, monkeypatch):
+    monkeypatch.setenv("RTSEP_CPU", level)
+    processor.here.cache_clear()
+    model = make("masked", hidden=64, bottleneck=64)
+    mixture = sound((1, 1, 64 * 100))
+    try:
+        built = engines.build(model, "native", chunk=64, precision=precision)
+    except WrongCall as missing:
+        pytest.skip(str(missing))
+    finally:
+        processor.here.cache_clear()
+    expected = run(engines.build(model, "eager", chunk=64), mixture)
+    found = accuracy.difference(expected, run(built, mixture))
+    assert found.ratio >= LEAST_DB[precision], found
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -11,6 +11,7 @@ import pytest
 from rtsep.engines.native import processor as processors
 from rtsep.engines.native import views
 from rtsep.engines.native.memory import arrange
+from rtsep.engines.native.packing import column_scales
 from rtsep.engines.native.plan import (
     Apply,
     Buffer,
@@ -19,6 +20,7 @@ from rtsep.engines.native.plan import (
     Norm,
     Plan,
     Product,
+    Quantise,
     Reduce,
     Result,
     Scalar,
@@ -53,10 +55,10 @@ def output(*shape: int, dtype: str = "f32") -> View:
     return view(np.empty(shape), "stems", dtype)
 
 
-def run(operation, processor) -> np.ndarray:
-    """What one operation leaves in all of its output's buffer, zeros before."""
+def run(operation, processor, before=(), scratch=()) -> np.ndarray:
+    """What an operation, after those before, leaves in all of its output's buffer, once zeros."""
     out = operation.out
-    plan = Plan([operation], [out.buffer])
+    plan = Plan([*before, operation], [out.buffer, *scratch])
     memory = arrange(plan, processor)
     loaded = processors.Loaded(processors.compiled(program(plan, memory, processor), processor))
     arena, block = (np.zeros(size + 64, np.uint8) for size in (memory.size, len(memory.block)))
@@ -166,6 +168,45 @@ def test_products(processor, kind, m, k, n):
     expected = np.maximum(rows[:, 3:] @ weight + bias, 0)
     assert np.allclose(found[:, 2 : 2 + n], expected, rtol=1e-4, atol=1e-4)
     assert not found[:, :2].any() and not found[:, 2 + n :].any()
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 2, 1), (1, 64, 257), (3, 31, 33), (8, 128, 96), (9, 10, 130), (17, 6, 5)]
+)
+def test_products_of_whole_numbers(processor, m, k, n):
+    """Rows and columns in steps of their own; the sums are exact, whatever the instructions."""
+    rows, weight = noise(m, k + 3), noise(k, n, seed=1) * np.arange(1, n + 1, dtype=np.float32)
+    rows[0, 3] = 50
+    rows[1:][-1:] = 0
+    chosen, wide = views.cut(view(rows), 1, 3, k), -(-k // 4) * 4
+    eights, scales = view(np.empty((m, wide)), "scratch", "i8"), view(np.empty(m), "scratch")
+    quantise = Quantise(views.cut(eights, 1, 0, k), scales, chosen)
+    packed = Buffer("w", "weight", "i8", k * n, weight)
+    scaled = Apply("mul", (Result(), Load(views.View(scales.buffer, 0, (m, n), (1, 0)))), "f32")
+    operation = Product(output(m, n), eights, packed, scaled)
+    found = run(operation, processor, [quantise], [eights.buffer, scales.buffer])
+    steps = np.abs(rows[:, 3:]).max(1, keepdims=True) / np.float32(127)
+    whole = np.rint(rows[:, 3:] / np.where(steps > 0, steps, 1)).astype(np.int64)
+    expected = whole @ np.rint(weight / column_scales(weight)).astype(np.int64) * steps
+    # A value in the middle between two steps may have gone either way.
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max() + 127 * steps.max()
+    assert np.mean(np.abs(found - expected) <= 1e-5 * np.abs(expected).max()) > 0.9
+    assert not found[1:][-1:].any()
+
+
+def test_what_is_no_number_stays_none_in_whole_numbers(processor):
+    rows = noise(2, 8)
+    rows[1, 5] = np.nan
+    eights, scales = view(np.empty((2, 8)), "scratch", "i8"), view(np.empty(2), "scratch")
+    packed = Buffer("w", "weight", "i8", 8 * 4, noise(8, 4))
+    scaled = Apply("mul", (Result(), Load(views.View(scales.buffer, 0, (2, 4), (1, 0)))), "f32")
+    found = run(
+        Product(output(2, 4), eights, packed, scaled),
+        processor,
+        [Quantise(eights, scales, view(rows))],
+        [eights.buffer, scales.buffer],
+    )
+    assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
 
 
 @pytest.mark.parametrize("length", LENGTHS)
