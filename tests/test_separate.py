@@ -210,7 +210,7 @@ def test_the_command(folder, path, tmp_path):
     assert out.splitlines() == [
         str(tmp_path / "out" / "b" / f"{s}.wav") for s in ("voice", "background")
     ]
-    assert error == ""
+    assert error == "rtsep: small on native in float32 (the default)\n"
 
 
 def test_two_inputs_of_one_name_are_refused_before_anything_is_written(path, tmp_path):

@@ -68,6 +68,10 @@ _NOWHERE = Buffer("nowhere", "scratch", "f32", 0)
 def lower(model: ir.Model, leaves: list[Leaf], *, weights: str = "f32") -> Plan:
     """`weights` are those of all but small products: "f32", "bf16", or "i8", whose rows are too.
 
+    The first products after the sound and the last two before it (transforms, or what takes their
+    place, and masks) stay in bfloat16 where the others are whole numbers: their rounding is heard
+    as it is. On the shipped model that makes 34 dB of 29.
+
     Raises `Unsupported` for what has no form here.
     """
     from rtsep.engines.native.operators import OPERATORS
@@ -80,7 +84,9 @@ def lower(model: ir.Model, leaves: list[Leaf], *, weights: str = "f32") -> Plan:
     graph = model.graph
     lowering = Lowering(graph, weights)
     states = States(lowering, graph, leaves)
+    ends = _ends(graph, {*PRODUCTS, "LSTM"}) if weights == "i8" else set()
     for node in graph:
+        lowering.at_an_end = node in ends
         if states.takes(node):
             continue
         inputs = [None if value is None else lowering.values[value] for value in node.inputs]
@@ -107,9 +113,10 @@ class Lowering:
     def __init__(self, graph: ir.Graph, weights: str) -> None:
         self.plan = Plan()
         self._weights = weights
+        self.at_an_end = False
         self.values: dict[ir.Value, Value] = {}
         self._constants: dict[int, tuple[np.ndarray, View]] = {}
-        self._packed: dict[tuple[int, int], tuple[np.ndarray, Buffer]] = {}
+        self._packed: dict[tuple[int, int, bool], tuple[np.ndarray, Buffer]] = {}
         self._quantised: dict[View, tuple[View, View]] = {}
         self._uses = Counter(value for node in graph for value in node.inputs if value is not None)
         self._uses.update(graph.outputs)
@@ -195,11 +202,11 @@ class Lowering:
 
     def packed(self, weight: np.ndarray, rows: int) -> Buffer:
         """A product's weight, (k, n), for that many rows; `packing.py` decides how it lies."""
-        key = id(weight), rows
+        key = id(weight), rows, self.at_an_end
         if key not in self._packed:
             content = np.ascontiguousarray(weight, np.float32)
             small = content.size < _SMALL or len(content) % 2
-            kind = "f32" if small else self._weights
+            kind = "f32" if small else "bf16" if self.at_an_end else self._weights
             name = f"w{len(self._packed)}{list(weight.shape)}"
             buffer = self.buffer(name, "weight", kind, content.size, content)
             self._packed[key] = weight, buffer
@@ -264,6 +271,35 @@ class Lowering:
     def emit(self, operation: Reduce | Scan | Map | Product | Norm) -> Lazy:
         self.plan.operations.append(operation)
         return Lazy(operation.out.shape, Load(operation.out))
+
+
+def _ends(graph: ir.Graph, products: set[str]) -> set[ir.Node]:
+    """The first products on the way from the sound, and the last two on the way to it."""
+    mixture = next(value for value in graph.inputs if value.name == "mixture")
+    first = _nearest([mixture], products, lambda value: value.consumers(), lambda n: n.outputs)
+    last: set[ir.Node] = set()
+    values = [graph.outputs[0]]
+    for _ in range(2):
+        found = _nearest(values, products, lambda value: [value.producer()], lambda n: n.inputs)
+        values = [value for node in found for value in node.inputs]
+        last |= found
+    return first | last
+
+
+def _nearest(values, products: set[str], to_nodes, to_values) -> set[ir.Node]:
+    """The products that are reached from values by way of anything but products."""
+    found: set[ir.Node] = set()
+    waiting, seen = [value for value in values if value is not None], set()
+    while waiting:
+        for node in to_nodes(waiting.pop()):
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            if node.op_type in products:
+                found.add(node)
+            else:
+                waiting += [value for value in to_values(node) if value is not None]
+    return found
 
 
 def _in_rows(root: Product, out: View, expression: Expression) -> Product | None:
