@@ -74,26 +74,23 @@ def lower(model: ir.Model, leaves: list[Leaf], *, weights: str = "f32") -> Plan:
 
     Raises `Unsupported` for what has no form here.
     """
-    from rtsep.engines.native.operators import OPERATORS
-    from rtsep.engines.native.products import PRODUCTS
-    from rtsep.engines.native.recurrence import lstm
+    from rtsep.engines.native.ends import ends
+    from rtsep.engines.native.operators import OPERATORS, WEIGHTED
     from rtsep.engines.native.states import States
-
-    operators = OPERATORS | PRODUCTS | {"LSTM": lstm}
 
     graph = model.graph
     lowering = Lowering(graph, weights)
     states = States(lowering, graph, leaves)
-    ends = _ends(graph, {*PRODUCTS, "LSTM"}) if weights == "i8" else set()
+    exact = ends(graph, WEIGHTED) if weights == "i8" else set()
     for node in graph:
-        lowering.at_an_end = node in ends
+        lowering.at_an_end = node in exact
         if states.takes(node):
             continue
         inputs = [None if value is None else lowering.values[value] for value in node.inputs]
         if all(value is None or isinstance(value, np.ndarray) for value in inputs):
             outputs = _fold(node, inputs)
-        elif node.op_type in operators:
-            outputs = operators[node.op_type](lowering, node, *inputs)
+        elif node.op_type in OPERATORS:
+            outputs = OPERATORS[node.op_type](lowering, node, *inputs)
         else:
             raise Unsupported(f"operation {node.op_type}")
         outputs = outputs if isinstance(outputs, list) else [outputs]
@@ -205,12 +202,17 @@ class Lowering:
         key = id(weight), rows, self.at_an_end
         if key not in self._packed:
             content = np.ascontiguousarray(weight, np.float32)
-            small = content.size < _SMALL or len(content) % 2
-            kind = "f32" if small else "bf16" if self.at_an_end else self._weights
+            kind = "f32"
+            if self.reduces(weight) and len(content) % 2 == 0:
+                kind = "bf16" if self.at_an_end else self._weights
             name = f"w{len(self._packed)}{list(weight.shape)}"
             buffer = self.buffer(name, "weight", kind, content.size, content)
             self._packed[key] = weight, buffer
         return self._packed[key][1]
+
+    def reduces(self, weight: np.ndarray) -> bool:
+        """Whether a product's weight is kept in less than float32."""
+        return self._weights != "f32" and weight.size >= _SMALL
 
     def quantised(self, rows: View) -> tuple[View, View]:
         """(m, k) rows in 8 bits, k filled up to whole dots, and their scales; each view once."""
@@ -271,35 +273,6 @@ class Lowering:
     def emit(self, operation: Reduce | Scan | Map | Product | Norm) -> Lazy:
         self.plan.operations.append(operation)
         return Lazy(operation.out.shape, Load(operation.out))
-
-
-def _ends(graph: ir.Graph, products: set[str]) -> set[ir.Node]:
-    """The first products on the way from the sound, and the last two on the way to it."""
-    mixture = next(value for value in graph.inputs if value.name == "mixture")
-    first = _nearest([mixture], products, lambda value: value.consumers(), lambda n: n.outputs)
-    last: set[ir.Node] = set()
-    values = [graph.outputs[0]]
-    for _ in range(2):
-        found = _nearest(values, products, lambda value: [value.producer()], lambda n: n.inputs)
-        values = [value for node in found for value in node.inputs]
-        last |= found
-    return first | last
-
-
-def _nearest(values, products: set[str], to_nodes, to_values) -> set[ir.Node]:
-    """The products that are reached from values by way of anything but products."""
-    found: set[ir.Node] = set()
-    waiting, seen = [value for value in values if value is not None], set()
-    while waiting:
-        for node in to_nodes(waiting.pop()):
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            if node.op_type in products:
-                found.add(node)
-            else:
-                waiting += [value for value in to_values(node) if value is not None]
-    return found
 
 
 def _in_rows(root: Product, out: View, expression: Expression) -> Product | None:

@@ -8,14 +8,24 @@ import numpy as np
 import onnx_ir as ir
 
 from rtsep.engines.native import views
+from rtsep.engines.native.indexing import padded, sliced
 from rtsep.engines.native.lowering import Lazy, Lowering, Value
-from rtsep.engines.native.operators import attribute, constant_of, padded, reduced, sliced
+from rtsep.engines.native.nodes import attribute, constant_of
 from rtsep.engines.native.packing import column_scales
 from rtsep.engines.native.plan import Load, Product, Result, Unsupported
+from rtsep.engines.native.reductions import reduced
 
 
 def product(low: Lowering, x: Value, weight: np.ndarray) -> Lazy:
     """(..., k) times a constant (k, n), to be computed together with what follows it."""
+    k, n = weight.shape
+    if k % 2 and low.reduces(weight):
+        # An odd line is added for itself: weights lie in pairs there, and the line that keeps a
+        # recurrence from starting early has weights beside which all others would round to 0.
+        x = low.settled(low.lazy(x))
+        last = sliced(low, x, len(x.shape) - 1, k - 1, 1)
+        y = product(low, sliced(low, x, len(x.shape) - 1, 0, k - 1), weight[:-1])
+        return low.apply("add", y, low.apply("mul", last, weight[-1]))
     view = low.view(x)
     shape = (*view.shape[:-1], weight.shape[1])
     rows = views.as_rows(view)

@@ -6,8 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from rtsep.engines.native import views
+from rtsep.engines.native.indexing import sliced
 from rtsep.engines.native.lowering import Lazy, Lowering, Value
-from rtsep.engines.native.operators import attribute, constant_of, sliced
+from rtsep.engines.native.nodes import attribute, constant_of
 from rtsep.engines.native.plan import Load, Unsupported
 from rtsep.engines.native.products import product
 
