@@ -84,23 +84,25 @@ def find(digest: str, chunk: int | None) -> tuple[Choice | None, str | None]:
     choice = next((choice for choice in record.choices if choice.chunk == wanted), None)
     if choice is None:
         return None, None
-    changed = None
-    if record.processor != cache.processor():
-        changed = "the processor"
-    else:
-        try:
-            now = versions(choice.engine)
-        except KeyError:
-            now = {}
-        for name in choice.versions | now:
-            if choice.versions.get(name) != now.get(name):
-                changed = f"{name} ({choice.versions.get(name)}, now {now.get(name)})"
+    changed = "the processor" if record.processor != cache.processor() else _changed(choice)
     if changed is None:
         return choice, None
     return None, (
         f"what was tuned for {record.model} on {record.date} is ignored: {changed} changed since; "
         "rtsep tune measures anew"
     )
+
+
+def _changed(choice: Choice) -> str | None:
+    """What an engine's choice was measured with, where that is another by now."""
+    try:
+        now = versions(choice.engine)
+    except KeyError:
+        return f"engine {choice.engine}"
+    for name in choice.versions | now:
+        if choice.versions.get(name) != now.get(name):
+            return f"{name} ({choice.versions.get(name)}, now {now.get(name)})"
+    return None
 
 
 def _path(digest: str) -> Path:

@@ -72,7 +72,8 @@ def _compile(
     progress(f"exporting {spec.model} for chunks of {spec.chunk} samples, once")
     model, leaves = export_step(network, spec.chunk, spec.batch)
     try:
-        plan = lower(model, leaves, weights=_WEIGHTS[spec.precision])
+        weights = _WEIGHTS[spec.precision]
+        plan = lower(model, leaves, weights=weights, pairs=processor.pairs)
         memory = arrange(plan, processor)
         progress(f"compiling {len(plan.operations)} operations for {processor.name}")
         code = compiled(program(plan, memory, processor), processor)

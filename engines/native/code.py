@@ -9,7 +9,7 @@ from rtsep.engines.native.plan import SIZES
 
 # In registers, and in memory where that differs.
 REGISTER = {"f32": "float", "i64": "i64", "i32": "i32", "i8": "i8", "i1": "i1"}
-MEMORY = REGISTER | {"i1": "i8"}
+MEMORY = REGISTER | {"i1": "i8", "bf16": "i16"}
 # A product and a sum may be one instruction; sums keep their order.
 FAST = "contract"
 

@@ -12,6 +12,7 @@ from rtsep.engines.native.plan import (
     Expression,
     Load,
     Map,
+    Narrow,
     Norm,
     Operation,
     Quantise,
@@ -67,11 +68,13 @@ class Operands:
 
 def build(operation: Operation, processor: Processor) -> Kernel:
     from rtsep.engines.native.product import product
-    from rtsep.engines.native.quantising import quantise
+    from rtsep.engines.native.quantising import narrow, quantise
 
     match operation:
         case Quantise():
             return quantise(operation, processor)
+        case Narrow():
+            return narrow(operation, processor)
         case Map():
             return _map(operation, processor)
         case Norm():

@@ -23,6 +23,7 @@ from rtsep.engines.native.plan import (
     Expression,
     Load,
     Map,
+    Narrow,
     Norm,
     Plan,
     Product,
@@ -43,6 +44,8 @@ from rtsep.engines.state import Leaf
 _LONGEST = 48
 # Weights of fewer elements than this are read fast enough as they are.
 _SMALL = 4096
+# Fewer rows than this wait for the weights, whatever they are multiplied with.
+_ENOUGH = 4
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,13 @@ Value = Lazy | np.ndarray
 _NOWHERE = Buffer("nowhere", "scratch", "f32", 0)
 
 
-def lower(model: ir.Model, leaves: list[Leaf], *, weights: str = "f32") -> Plan:
+def lower(
+    model: ir.Model, leaves: list[Leaf], *, weights: str = "f32", pairs: bool = False
+) -> Plan:
     """`weights` are those of all but small products: "f32", "bf16", or "i8", whose rows are too.
+
+    With `pairs` the processor multiplies bfloat16 with bfloat16: rows become that where they are
+    enough for it to pay.
 
     The first products after the sound and the last two before it (transforms, or what takes their
     place, and masks) stay in bfloat16 where the others are whole numbers: their rounding is heard
@@ -79,7 +87,7 @@ def lower(model: ir.Model, leaves: list[Leaf], *, weights: str = "f32") -> Plan:
     from rtsep.engines.native.states import States
 
     graph = model.graph
-    lowering = Lowering(graph, weights)
+    lowering = Lowering(graph, weights, pairs)
     states = States(lowering, graph, leaves)
     exact = ends(graph, WEIGHTED) if weights == "i8" else set()
     for node in graph:
@@ -107,13 +115,14 @@ def lower(model: ir.Model, leaves: list[Leaf], *, weights: str = "f32") -> Plan:
 class Lowering:
     """The plan so far, and all values by the graph's own."""
 
-    def __init__(self, graph: ir.Graph, weights: str) -> None:
+    def __init__(self, graph: ir.Graph, weights: str, pairs: bool) -> None:
         self.plan = Plan()
-        self._weights = weights
+        self._weights, self._pairs = weights, pairs
         self.at_an_end = False
         self.values: dict[ir.Value, Value] = {}
         self._constants: dict[int, tuple[np.ndarray, View]] = {}
         self._packed: dict[tuple[int, int, bool], tuple[np.ndarray, Buffer]] = {}
+        self._narrowed: dict[View, View] = {}
         self._quantised: dict[View, tuple[View, View]] = {}
         self._uses = Counter(value for node in graph for value in node.inputs if value is not None)
         self._uses.update(graph.outputs)
@@ -224,6 +233,16 @@ class Lowering:
             self.plan.operations.append(Quantise(views.cut(out, 1, 0, k), scales, rows))
             self._quantised[rows] = out, scales
         return self._quantised[rows]
+
+    def narrowed(self, rows: View) -> View:
+        """(m, k) rows in bfloat16, each view once; the rows themselves where that doesn't pay."""
+        if not self._pairs or rows.shape[0] < _ENOUGH:
+            return rows
+        if rows not in self._narrowed:
+            out = self.scratch(rows.shape, "bf16")
+            self.plan.operations.append(Narrow(out, rows))
+            self._narrowed[rows] = out
+        return self._narrowed[rows]
 
     def buffer(
         self, name: str, kind: str, dtype: str, size: int, content: np.ndarray | None = None

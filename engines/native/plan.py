@@ -109,8 +109,8 @@ class Map:
 class Product:
     """`out = expression(rows @ weight)`: (m, k) rows, a packed (k, n) weight, an (m, n) output.
 
-    The weight is float32 or bfloat16, the arithmetic float32; or both are whole numbers of 8 bits,
-    multiplied and summed exactly, and what follows scales the result.
+    The weight is float32 or bfloat16, as may be the rows then, and sums are float32; or both are
+    whole numbers of 8 bits, multiplied and summed exactly, and what follows scales the result.
     """
 
     out: View
@@ -128,6 +128,14 @@ class Quantise:
 
     out: View
     scales: View
+    source: View
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """`out = source`, (m, k), rounded to bfloat16."""
+
+    out: View
     source: View
 
 
@@ -159,7 +167,7 @@ class Scan:
     source: View
 
 
-Operation = Map | Product | Quantise | Norm | Reduce | Scan
+Operation = Map | Product | Quantise | Narrow | Norm | Reduce | Scan
 
 
 @dataclass(frozen=True)
@@ -192,6 +200,8 @@ def describe(operation: Operation) -> str:
             return f"{out} {text(operation.expression, product)}"
         case Quantise():
             return f"{out} {operation.source} in steps of {operation.scales}"
+        case Narrow():
+            return f"{out} {operation.source} in bfloat16"
         case Norm():
             norm = f"norm({text(operation.source)})"
             return f"{out} {text(operation.expression, norm)}"
@@ -246,7 +256,7 @@ def writes(operation: Operation) -> list[View]:
 
 def reads(operation: Operation) -> list[View]:
     match operation:
-        case Quantise():
+        case Quantise() | Narrow():
             return [operation.source]
         case Map():
             return loads(operation.expression)

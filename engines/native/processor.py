@@ -18,7 +18,8 @@ LEVELS = ("baseline", "avx2", "avx512", "neon")
 class Processor:
     """`width` floats are a vector, `registers` of which there are.
 
-    `dots`: whether it has an instruction that sums products of four numbers of 8 bits.
+    `dots`: whether it has an instruction that sums products of four numbers of 8 bits; `pairs`:
+    one for two of bfloat16.
     """
 
     level: str
@@ -27,6 +28,7 @@ class Processor:
     width: int
     registers: int
     dots: bool = False
+    pairs: bool = False
 
 
 @cache
@@ -56,6 +58,7 @@ def here() -> Processor:
         width={"avx512": 16, "avx2": 8}.get(level, 4),
         registers=32 if level in ("avx512", "neon") else 16,
         dots=whole and {"avx512": "avx512vnni", "avx2": "avxvnni"}.get(level) in found,
+        pairs=whole and level == "avx512" and "avx512bf16" in found,
     )
 
 

@@ -61,6 +61,7 @@ class _Panel:
         self.code, self.operation, self.operands = code, operation, operands
         self.width, self.dots = processor.width, processor.dots
         self.whole = operation.weight.dtype == "i8"
+        self.pairs = operation.rows.dtype == "bf16"
         self.type = vector("i32" if self.whole else "float", self.width)
         # Lines of the weight that lie interleaved in the room of one float.
         self.lines = {"f32": 1, "bf16": 2, "i8": 4}[operation.weight.dtype]
@@ -136,7 +137,7 @@ class _Panel:
         if self.lines == 1:
             return [code.load("%p2", "f32", place, 1, self.width)]
         both, bits = self._bits(place), vector("i32", self.width)
-        if self.whole:
+        if self.whole or self.pairs:
             return [both]
         # A bfloat16 is the upper half of a float.
         first = code.set(f"shl {bits} {both}, {_all(16, self.width)}")
@@ -148,18 +149,21 @@ class _Panel:
         return self.code.set(f"load {vector('i32', self.width)}, ptr {where}, align 4")
 
     def _values(self, place: str, offset: int) -> list[str]:
-        """Of a row what is multiplied with a line, each in all lanes: an element, two, or a dot."""
+        """Of a row what is multiplied with a line, in all lanes: an element, two, or a dot's."""
         code = self.code
-        if not self.whole:
+        if not self.whole and not self.pairs:
             places = [code.linear((str(offset + nth), 1), start=place) for nth in range(self.lines)]
             return [code.load("%p1", "f32", at, 0, self.width) for at in places]
-        where = code.address("%p1", "i8", code.linear((str(offset), 1), start=place))
+        kind = self.operation.rows.dtype
+        where = code.address("%p1", kind, code.linear((str(offset), 1), start=place))
         four = code.set(f"load <1 x i32>, ptr {where}, align 1")
         return [code.splat(four, "i32", self.width)]
 
     def _fused(self, a: str, b: str, c: str) -> str:
         if self.whole:
             return self._dot(a, b, c)
+        if self.pairs:
+            return self._pair(a, b, c)
         inputs = [(self.type, a), (self.type, b), (self.type, c)]
         return self.code.call(self.type, f"llvm.fmuladd.v{self.width}f32", *inputs)
 
@@ -178,6 +182,15 @@ class _Panel:
             product = code.set(f"mul {bits} {value}, {weight}")
             total = code.set(f"add {bits} {total}, {product}")
         return total
+
+    def _pair(self, values: str, weights: str, total: str) -> str:
+        """In each lane two products of bfloat16, summed to the total."""
+        code, halves = self.code, vector("bfloat", 2 * self.width)
+        bits = vector("i32", self.width)
+        given = [code.set(f"bitcast {bits} {both} to {halves}") for both in (values, weights)]
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}"
+        inputs = [(self.type, total), (halves, given[0]), (halves, given[1])]
+        return code.call(self.type, name, *inputs)
 
     def _added(self, a: str, b: str) -> str:
         if self.whole:

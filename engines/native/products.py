@@ -35,6 +35,8 @@ def product(low: Lowering, x: Value, weight: np.ndarray) -> Lazy:
     flat = views.View(view.buffer, view.offset, (rows[0], view.shape[-1]), (rows[1], 1))
     packed = low.packed(weight, rows[0])
     nowhere = low.nowhere((rows[0], shape[-1]))
+    if packed.dtype == "bf16":
+        flat = low.narrowed(flat)
     if packed.dtype != "i8":
         return Lazy(shape, Result(), Product(nowhere, flat, packed, Result()))
     whole, scales = low.quantised(flat)

@@ -1,4 +1,4 @@
-"""The kernel that turns rows of floats into whole numbers of 8 bits, each row in its own steps."""
+"""Kernels that turn rows of floats into what is multiplied faster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rtsep.engines.native import functions
 from rtsep.engines.native.code import Code, vector
 from rtsep.engines.native.kernels import Kernel, kernel
 from rtsep.engines.native.loops import along
-from rtsep.engines.native.plan import Quantise
+from rtsep.engines.native.plan import Narrow, Quantise
 from rtsep.engines.native.processor import Processor
 
 _MOST = 127
@@ -58,6 +58,27 @@ def quantise(operation: Quantise, processor: Processor) -> Kernel:
 
     code.loop(m, row)
     return kernel(code, [operation.out, operation.scales, operation.source])
+
+
+def narrow(operation: Narrow, processor: Processor) -> Kernel:
+    """Rounded to the nearest bfloat16."""
+    code = Code()
+    m, k = operation.source.shape
+    strides = (operation.out.strides[0], operation.source.strides[0])
+
+    def rounded(width: int, offsets: list[str]) -> None:
+        value = code.load("%p1", "f32", offsets[1], 1, width)
+        half = code.set(f"fptrunc {vector('float', width)} {value} to {vector('bfloat', width)}")
+        bits = code.set(f"bitcast {vector('bfloat', width)} {half} to {vector('i16', width)}")
+        where = code.address("%p0", "bf16", offsets[0])
+        code.do(f"store {vector('i16', width)} {bits}, ptr {where}, align 2")
+
+    def row(index: str) -> None:
+        places = [code.linear((index, stride)) for stride in strides]
+        along(code, k, processor.width, (1, 1), places, rounded)
+
+    code.loop(m, row)
+    return kernel(code, [operation.out, operation.source])
 
 
 def _max(code: Code, a: str, b: str, width: int) -> str:

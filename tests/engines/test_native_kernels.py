@@ -17,6 +17,7 @@ from rtsep.engines.native.plan import (
     Buffer,
     Load,
     Map,
+    Narrow,
     Norm,
     Plan,
     Product,
@@ -168,6 +169,21 @@ def test_products(processor, kind, m, k, n):
     expected = np.maximum(rows[:, 3:] @ weight + bias, 0)
     assert np.allclose(found[:, 2 : 2 + n], expected, rtol=1e-4, atol=1e-4)
     assert not found[:, :2].any() and not found[:, 2 + n :].any()
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 2, 1), (4, 30, 33), (8, 128, 96), (17, 6, 5)])
+def test_products_of_pairs(processor, m, k, n):
+    if not processor.pairs:
+        pytest.skip("this processor multiplies no bfloat16")
+    rows, weight = noise(m, k + 3), noise(k, n, seed=1)
+    halves = view(np.empty((m, k)), "scratch", "bf16")
+    packed = Buffer("w", "weight", "bf16", k * n, weight)
+    operation = Product(output(m, n), halves, packed, Result())
+    narrow = Narrow(halves, views.cut(view(rows), 1, 3, k))
+    found = run(operation, processor, [narrow], [halves.buffer])
+    expected = rows[:, 3:].astype(np.float64) @ weight
+    assert np.abs(found - expected).max() <= 1e-2 * np.abs(expected).max() + 1e-2
+    assert m == 1 or np.abs(found - expected).max() > 1e-5
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_auto_uses_what_was_tuned(path):
     [
         (dict(processor="an older one"), "the processor"),
         (dict(versions={"rtsep": "0.0.1"}), "rtsep (0.0.1"),
-        (dict(engine="gone", versions={"rtsep": "0"}), "rtsep (0"),
+        (dict(engine="gone", versions={"rtsep": "0"}), "engine gone"),
     ],
 )
 def test_what_changed_since_is_ignored_and_said_in_one_line(path, change, named):
