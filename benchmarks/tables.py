@@ -16,6 +16,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import engine_tables
+from cells import line, machine
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 MARKED = re.compile(r"<!-- table:(\w+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -34,8 +37,8 @@ def streaming(results: Path = RESULTS) -> str:
     rows = [row for row in report["results"] if row["paced"]]
     chunks = sorted({row["chunk_ms"] for row in rows})
     lines = [
-        _line("", *(f"{chunk:g} ms chunks" for chunk in chunks)),
-        _line("---", *("---:" for _ in chunks)),
+        line("", *(f"{chunk:g} ms chunks" for chunk in chunks)),
+        line("---", *("---:" for _ in chunks)),
     ]
     steps = {(row["form"], row["chunk_ms"]): row["step_ms"] for row in rows}
     forms = dict.fromkeys(row["form"] for row in rows)
@@ -46,10 +49,10 @@ def streaming(results: Path = RESULTS) -> str:
             faster = steps["conventional", chunk]["p50"] / step["p50"]
             ratio = f", **{faster:.1f}×**" if form != "conventional" else ""
             cells.append(f"{step['p50']:.2f} ({step['p99']:.2f}){ratio}")
-        lines.append(_line(FORMS.get(form, f"rtsep `{form}`"), *cells))
+        lines.append(line(FORMS.get(form, f"rtsep `{form}`"), *cells))
     note = (
         "Milliseconds per step, median (99th percentile), and how many times faster than the "
-        f"conventional form; paced, one thread. {_machine(report)}"
+        f"conventional form; paced, one thread. {machine(report)}"
     )
     return "\n".join([*lines, "", note])
 
@@ -61,7 +64,7 @@ def startup(results: Path = RESULTS) -> str:
     return (
         f"`{report['command']}`: {seconds['median']:.2f} s from the start of the process to the "
         f"first sound (median of {report['runs']}; slowest {seconds['max']:.2f} s), engine cached. "
-        f"{_machine(report)}"
+        f"{machine(report)}"
     )
 
 
@@ -71,15 +74,15 @@ def latency(results: Path = RESULTS) -> str:
     rate = report["rate"]
     heads = ("block", "neighbours", "predicted", "measured", "callback, µs", "steps, ms")
     lines = [
-        _line(*heads, "deadline", "misses", "server's xruns"),
-        _line("---:", "---", *("---:" for _ in range(7))),
+        line(*heads, "deadline", "misses", "server's xruns"),
+        line("---:", "---", *("---:" for _ in range(7))),
     ]
     for row in report["results"]:
         call, step = row["callback_ms"], row["step_ms"]
         same = row["measured_mix"] == row["measured_voice"]
         apart = f"{row['measured_mix']} mix, {row['measured_voice']} voice"
         lines.append(
-            _line(
+            line(
                 f"{row['block']}",
                 "busy" if row["busy"] else "none",
                 f"{row['predicted']} ({1e3 * row['predicted'] / rate:.2f} ms)",
@@ -95,7 +98,7 @@ def latency(results: Path = RESULTS) -> str:
         f"`{report['model']}` at {rate} Hz on a JACK server whose period is the block, for "
         f"{report['seconds']:g} s each (`benchmarks/latency.py`): from what a client plays to what "
         "it hears, the block included that such a loop costs. Latencies in samples, times as "
-        f"median (99th percentile). {_machine(report)}"
+        f"median (99th percentile). {machine(report)}"
     )
     return "\n".join([*lines, "", note])
 
@@ -106,8 +109,8 @@ def queues(results: Path = RESULTS) -> str:
     rows = sorted(report["results"], key=lambda row: (row["latency"]["queue"], row["default"]))
     parts = ("rebuffer", "queue", "resample", "model", "internal")
     lines = [
-        _line(*(f"{part}, ms" for part in parts), "real-time factor", "misses"),
-        _line(*("---:" for _ in range(len(parts) + 2))),
+        line(*(f"{part}, ms" for part in parts), "real-time factor", "misses"),
+        line(*("---:" for _ in range(len(parts) + 2))),
     ]
     for row in rows:
         cells = [f"{1e3 * row['latency'][part] / row['rate']:.2f}" for part in parts]
@@ -115,7 +118,7 @@ def queues(results: Path = RESULTS) -> str:
         cells[-1] = f"**{cells[-1]}**"
         causes = ", ".join(f"{cause} {n}" for cause, n in row["misses"]["causes"].items())
         missed = f"{row['misses']['total']}" + (f" ({causes})" if causes else "")
-        lines.append(_line(*cells, f"{row['rtf']:.3f}", missed))
+        lines.append(line(*cells, f"{row['rtf']:.3f}", missed))
     clean = [row for row in rows if not row["misses"]["total"]]
     first = rows[0]
     note = (
@@ -128,7 +131,7 @@ def queues(results: Path = RESULTS) -> str:
             f"The smallest internal latency that ran without a miss: {least} samples, "
             f"{1e3 * least / first['rate']:.2f} ms. "
         )
-    return "\n".join([*lines, "", note + _machine(report)])
+    return "\n".join([*lines, "", note + machine(report)])
 
 
 def models(results: Path = RESULTS) -> str:
@@ -137,14 +140,14 @@ def models(results: Path = RESULTS) -> str:
     from rtsep.models import find, shipped
 
     lines = [
-        _line("model", "stems", "rate", "hop", "latency", "parameters", "voice SI-SDR"),
-        _line("---", "---", "---:", "---:", "---:", "---:", "---:"),
+        line("model", "stems", "rate", "hop", "latency", "parameters", "voice SI-SDR"),
+        line("---", "---", "---:", "---:", "---:", "---:", "---:"),
     ]
     for name in shipped():
         spec = read_spec(find(name))
         score = spec.card.get("metrics", {}).get("voice_si_sdr_i_db", {})
         lines.append(
-            _line(
+            line(
                 f"`{name}`",
                 ", ".join(spec.stems),
                 f"{spec.rate} Hz",
@@ -165,16 +168,16 @@ def architectures(results: Path = RESULTS) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     heads = ("architecture", "configuration", "rate", "parameters", "hop", "latency")
     heads += ("GMAC/s", "weights", "state")
-    lines = [_line(*heads), _line("---", "---", *("---:" for _ in heads[2:]))]
+    lines = [line(*heads), line("---", "---", *("---:" for _ in heads[2:]))]
     before = None
     for row in json.loads(done.stdout)["architectures"]:
         first, before = row["architecture"] != before, row["architecture"]
         named = [f"`{before}`" if first else "", f"`{row['configuration'] or 'as it is'}`"]
         if "missing" in row:
-            lines.append(_line(*named, *("?" for _ in heads[2:])))
+            lines.append(line(*named, *("?" for _ in heads[2:])))
             continue
         lines.append(
-            _line(
+            line(
                 *named,
                 f"{row['rate'] / 1000:g} kHz" + (", stereo" if row["channels"] == 2 else ""),
                 f"{row['parameters'] / 1e6:.2f} M",
@@ -201,6 +204,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "startup": startup,
     "latency": latency,
     "queues": queues,
+    **engine_tables.TABLES,
 }
 
 
@@ -229,20 +233,8 @@ def main() -> None:
     options.readme.write_text(after)
 
 
-def _machine(report: dict) -> str:
-    machine, versions = report["machine"], report["versions"]
-    return (
-        f"{machine['processor']}, {machine['cores']} cores; torch {versions['torch']}, "
-        f"onnxruntime {versions['onnxruntime']}."
-    )
-
-
 def _ms(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

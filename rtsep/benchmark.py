@@ -23,6 +23,7 @@ from rtsep.errors import Failure, WrongCall
 
 _LIBRARIES = ("rtsep", "numpy", "torch", "onnxruntime")
 _WARM_UP = 20
+_WARM = 200
 
 
 def measure(
@@ -32,13 +33,17 @@ def measure(
     *,
     seconds: float = 10.0,
     paced: bool = True,
-    precision: str = "float32",
+    precision: str | None = None,
+    beside: bool = False,
 ) -> dict:
     """One case in a fresh process with one thread: a row of `results`.
 
     Keys: model, engine, precision, chunk (samples), rate, paced, steps, step_ms, rtf (compute time
     over audio time), misses (steps that were done later than a chunk's time after their chunk was
-    there), load_s (from the cache, libraries included) and memory_mb (the process's peak).
+    there), load_s (from the cache, libraries included), build_s (what a first build took; None
+    where there was none), memory_mb (the process's peak), warm_ms (a few steps one after the
+    other), and with `beside` stalls_ms: what a loop of the same length, half an interval later,
+    took (what that is longer than its median is the machine's).
     """
     if seconds <= 0:
         raise WrongCall(f"{seconds:g} seconds: it must be more than 0")
@@ -49,13 +54,16 @@ def measure(
         seconds=seconds,
         paced=paced,
         precision=precision,
+        beside=beside,
     )
     result = _in_own_process(case)
+    built = None
     if result.pop("built"):
         # It had to be compiled first, which took its own time and memory.
+        built = result["load_s"]
         result = _in_own_process(case)
         result.pop("built")
-    return result
+    return result | {"build_s": built}
 
 
 def machine() -> dict:
@@ -105,6 +113,33 @@ def pace(step, interval: float, count: int) -> tuple[np.ndarray, int]:
         times[index] = after - before
         late += after > due + interval
     return times, late
+
+
+def pace_beside(
+    step, interval: float, count: int, busy: float
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """As `pace`; half an interval later each time something of a known length, `busy` seconds.
+
+    The third array is how long that took: what it takes longer, the machine's own stalls added.
+    """
+    stalls = np.empty(count)
+    turn = -1
+
+    def either() -> None:
+        nonlocal turn
+        turn += 1
+        if turn % 2:
+            end = time.perf_counter() + busy
+            before = time.perf_counter()
+            while time.perf_counter() < end:
+                pass
+            stalls[turn // 2] = time.perf_counter() - before
+        else:
+            step()
+
+    times, _ = pace(either, interval / 2, 2 * count)
+    steps = times[::2]
+    return steps, int((steps > interval).sum()), stalls
 
 
 def loop(step, interval: float, count: int) -> tuple[np.ndarray, int]:
@@ -166,7 +201,15 @@ def _run(case: dict) -> dict:
         step()
     gc.collect()
     gc.freeze()
-    times, misses = (pace if case["paced"] else loop)(step, interval, count)
+    warm, _ = loop(step, interval, min(count, _WARM))
+    stalls = None
+    if not case["paced"]:
+        times, misses = loop(step, interval, count)
+    elif case.get("beside"):
+        busy = min(float(np.median(warm)), interval / 4)
+        times, misses, stalls = pace_beside(step, interval, count, busy)
+    else:
+        times, misses = pace(step, interval, count)
     return {
         "model": spec.model,
         "engine": spec.engine,
@@ -176,6 +219,9 @@ def _run(case: dict) -> dict:
         "paced": case["paced"],
         "steps": count,
         "step_ms": percentiles(times),
+        "warm_ms": percentiles(warm),
+        "stalls_ms": None if stalls is None else percentiles(stalls),
+        "reason": spec.reason,
         "rtf": round(float(times.sum()) / (count * interval), 5),
         "misses": int(misses),
         "load_s": round(load, 3),

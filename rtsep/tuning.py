@@ -150,7 +150,7 @@ def _at_chunk(model, spec, chunk, cases, seconds, least_db, say) -> list[Trial]:
             trials.append(replace(trial, refused=str(failure)))
     try:
         say(f"chunk {chunk}: comparing with eager")
-        mixture = _demo(spec)
+        mixture = demo_sound(spec)
         reference = engines.build(model, "eager", chunk=chunk)
         expected = accuracy.stream(reference, mixture)
         reference.close()
@@ -181,7 +181,7 @@ def _at_chunk(model, spec, chunk, cases, seconds, least_db, say) -> list[Trial]:
     return trials
 
 
-def _demo(spec: ModelSpec) -> np.ndarray:
+def demo_sound(spec: ModelSpec, seconds: float = _DEMO_SECONDS) -> np.ndarray:
     """(1, channels, samples): the demo's beginning at the model's rate."""
     import soundfile
     import soxr
@@ -189,7 +189,7 @@ def _demo(spec: ModelSpec) -> np.ndarray:
     from rtsep import demo
 
     sound, rate = soundfile.read(demo.path(), dtype="float32", always_2d=True)
-    sound = soxr.resample(sound[: _DEMO_SECONDS * rate].mean(1), rate, spec.rate)
+    sound = soxr.resample(sound[: round(seconds * rate)].mean(1), rate, spec.rate)
     return np.ascontiguousarray(np.broadcast_to(sound, (1, spec.channels, len(sound))), np.float32)
 
 

@@ -24,7 +24,10 @@ def command(
         typer.Option(help="Samples at the model's rate; may be given several times."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Of sound, per engine and chunk.")] = 10.0,
-    precision: Annotated[str, typer.Option(help="What the engine computes in.")] = "float32",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
+    ] = None,
     warm: Annotated[
         bool, typer.Option("--warm", help="Step again and again, instead of once per chunk.")
     ] = False,
