@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--engines", nargs="+", help="default: all that are there")
+    parser.add_argument("--precisions", nargs="+", help="default: all")
     parser.add_argument("--ms", type=float, nargs="+", default=[2, 8], help="chunks, about")
     parser.add_argument("--seconds", type=float, default=10, help="of each case")
     parser.add_argument("--rounds", type=int, default=1)
@@ -41,7 +42,7 @@ def main() -> None:
         (name, engine, precision, ms)
         for name in options.models
         for ms in options.ms
-        for engine, precision in kinds(options.engines)
+        for engine, precision in kinds(options.engines, options.precisions)
     ]
     needed: dict[str, costs.Costs] = {}
     for turn in range(options.rounds):

@@ -24,14 +24,14 @@ def model_path(name: str) -> str:
     return str(untrained.checkpoint(arch, config, print))
 
 
-def kinds(names: list[str] | None) -> list[tuple[str, str]]:
-    """(engine, precision) of all that is there, those for checks alone left out."""
+def kinds(names: list[str] | None, precisions: list[str] | None = None) -> list[tuple[str, str]]:
+    """(engine, precision) of all that is there, or is named; what is for checks alone left out."""
     there = [name for name, missing in engines.available().items() if missing is None]
     return [
         (name, precision)
         for name in (names or there)
         for precision in engines.precisions(name)
-        if precision != "float64"
+        if precision in (precisions or [precision]) and precision != "float64"
     ]
 
 

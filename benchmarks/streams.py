@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["convtasnet", "convtasnet/published-16k"])
     parser.add_argument("--engines", nargs="+", default=["native", "onnxruntime"])
+    parser.add_argument("--precisions", nargs="+", help="default: all")
     parser.add_argument("--ms", type=float, default=4, help="of a chunk, about")
     parser.add_argument("--seconds", type=float, default=3, help="of each batch")
     parser.add_argument("--most", type=int, default=MOST, help="streams that are tried")
@@ -41,7 +42,7 @@ def main() -> None:
         path = model_path(name)
         spec = engines.spec_of(path)
         chunk = spec.hop * max(1, round(options.ms * spec.rate / 1000 / spec.hop))
-        for engine, precision in kinds(options.engines):
+        for engine, precision in kinds(options.engines, options.precisions):
             key = {"name": name, "engine": engine, "precision": precision, "chunk": chunk}
             report.row(key, lambda path=path, key=key: streams(path, key, options))
     report.write()

@@ -31,6 +31,7 @@ _ENGINES = {
 EXPORT = ("torch", "onnx", "onnxscript", "onnx-ir")
 # What "auto" tries where nothing was tuned, until one can be built.
 AUTOMATIC = ("native", "onnxruntime")
+AUTO = AUTOMATIC[0]
 
 
 def build(

@@ -43,10 +43,10 @@ def command(
 
 def _engines(names: list[str] | None) -> list[str]:
     """Those asked for, each once; else `eager` and every other whose library is there."""
-    from rtsep.engines import AUTOMATIC, available
+    from rtsep.engines import AUTO, available
 
     usable = [name for name, missing in available().items() if missing is None]
-    asked = [AUTOMATIC[0] if name == "auto" else name for name in names or usable]
+    asked = [AUTO if name == "auto" else name for name in names or usable]
     return list(dict.fromkeys(sorted(asked, key=lambda name: name != "eager")))
 
 

@@ -64,8 +64,8 @@ def test_without_shared_memory_no_run_is_possible():
     "available, state, said",
     [
         ({"onnxruntime": None, "native": None}, GOOD, "onnxruntime, native"),
-        ({"onnxruntime": "it is not installed: pip install it", "native": None}, ADVICE, "native"),
-        ({"onnxruntime": "it is not installed: pip install it"}, BROKEN, "there is none"),
+        ({"native": "it is not installed: pip install it", "onnxruntime": None}, ADVICE, "onnx"),
+        ({"native": "it is not installed: pip install it"}, BROKEN, "there is none"),
     ],
 )
 def test_engines(monkeypatch, available, state, said):

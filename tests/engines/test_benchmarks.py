@@ -122,6 +122,7 @@ def test_streaming_benchmark_and_its_table(tmp_path):
 
 def test_table_of_architectures(monkeypatch):
     """From the command's JSON, whatever it lists."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
     row = dict(architecture="unet", configuration="published", rate=8192, channels=2, hop=49152)
     row |= dict(hop_ms=6000.0, latency=256, latency_ms=31.25, parameters=9_824_118)
