@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtsep.engines.protocol import Engine, Progress, StreamSpec
+from rtsep.engines.protocol import Engine, Progress, StreamSpec, Unexportable
 from rtsep.errors import Failure, WrongCall
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _automatic(
     for name, samples, kind, reason in wanted:
         try:
             made = _build(source, name, samples, batch, kind, say)
-        except WrongCall:
+        except (WrongCall, Unexportable):
             raise
         except Failure as failure:
             if (name, samples, kind, reason) == wanted[-1]:

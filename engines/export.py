@@ -15,8 +15,8 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
+from rtsep.engines.protocol import Unexportable
 from rtsep.engines.state import Leaf
-from rtsep.errors import Failure
 from rtsep.models.base import Separator
 from rtsep.streaming import StateSpec
 
@@ -46,7 +46,7 @@ def export_step(network: Separator, chunk: int, batch: int) -> tuple[ir.Model, l
             )
         except torch.onnx.OnnxExporterError:
             # A network of other people's code may decide by the sound's values, or print.
-            raise Failure(
+            raise Unexportable(
                 f"the network of {network.arch} can't be exported: --engine eager runs it"
             ) from None
         _fold(program.model)

@@ -8,10 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from rtsep.errors import WrongCall
+from rtsep.errors import Failure, WrongCall
 
 Progress = Callable[[str], None]
 """Called with a few words on what a build is doing, whenever that changes."""
+
+
+class Unexportable(Failure):
+    """No engine that runs an exported step can run this network."""
 
 
 @dataclass(frozen=True)
