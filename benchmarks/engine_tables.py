@@ -131,7 +131,7 @@ def _targets(results: Path) -> Iterable[tuple[str, str, str, bool]]:
     ):
         if name not in against or against[name]["against"] is None:
             continue
-        faster = {f["form"]: f["warm_times_faster"] for f in against[name]["forms"]}
+        faster = {f["form"]: f.get("warm_times_faster", 1.0) for f in against[name]["forms"]}
         single = faster["native float32"]
         yield label, f"{exact}×", f"{single:.1f}×", single >= exact
         most = max(faster[f"native {kind}"] for kind in reduced)
