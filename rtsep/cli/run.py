@@ -147,6 +147,9 @@ def command(
             metavar="[HOST:]PORT",
         ),
     ] = None,
+    desk: Annotated[
+        bool, typer.Option("--desk", help="Faders, meters and misses in the terminal; ? for help.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option(help="End with exit code 1 if there was any miss.")
     ] = False,
@@ -162,9 +165,11 @@ def command(
     scene = run_preset.heard(ctx.obj, gains, tuple(solo or ()), tuple(mute or ()))
 
     from rtsep import untrained
+    from rtsep.cli.run_desk import at_desk
     from rtsep.cli.run_remote import Remotes
     from rtsep.cli.run_text import end, heading, table
     from rtsep.cli.run_watch import Ending, watch
+    from rtsep.desk.process import check
     from rtsep.live.ends import Ends, is_file
     from rtsep.live.opening import open_session
     from rtsep.live.options import Options
@@ -202,10 +207,13 @@ def command(
         input_gain=_level("--input-gain", input_gain),
         idle=idle,
         record=record,
+        recordable=desk,
         overwrite=overwrite,
         factory=factory,
     )
     options.check()
+    if desk:
+        check()
     with (
         Ending() as ending,
         Remotes(osc, midi, midi_map) as remotes,
@@ -224,13 +232,17 @@ def command(
         with remotes.attached(session) as told:
             for text in told:
                 say(text)
-            notices = watch(session, ending, show=not as_json, more=remotes.new)
+            notices = []
+            if desk:
+                notices = at_desk(session, ends, clock, ending, not as_json, remotes.new)
+            if ending.asked is None and not session.join(0):
+                notices += watch(session, ending, show=not as_json, more=remotes.new)
         summary = session.finish()
         summary |= {
             "interrupted": ending.asked is not None,
             "ended_by": ending.asked,
             "start_s": begun,
-            "notices": notices,
+            "notices": list(dict.fromkeys(notices)),
         }
     if output is not None and is_file(output):
         summary["files"] = [*summary["files"], output]
