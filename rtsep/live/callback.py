@@ -8,8 +8,8 @@ the sounds of the times c − latency and on:
     stem  gain · stem                            an output that a stem is routed to
 
 What comes in is amplified, what goes out protected: see `safety.py`. Where stems are missing,
-`fade.py` leads the corrections (the sum above) to nothing, so that dry
-goes on alone, or the whole mix to silence. No call here allocates, locks, or enters Python.
+`fade.py` leads the corrections (the sum above) to nothing, so that dry goes on alone, or the whole
+mix (as far as it is wet) to silence. No call here allocates, locks, or enters Python.
 """
 
 from __future__ import annotations
@@ -249,7 +249,9 @@ def _mix(h, x, f32, ring, start, out, n, present):
                     k = bus - STEM
                     corrections = x[RAMP_VALUE + k] * f32[stem + k * channels]
             if silence:
-                corrections, dry = corrections + dry, 0.0
+                # What dry/wet and bypass leave of the mixture needs no stems.
+                corrections += wet * dry
+                dry -= wet * dry
             if not whole:
                 old = f32[h[HISTORY] + behind * outputs + o]
                 corrections = corrections * signal + old * tail

@@ -16,8 +16,8 @@ from rtsep.live.scene import Scene
 
 if WHY_NOT is None:
     from jack_runs import table, wait_for
-    from test_midi_devices import box
-    from test_osc import Client
+    from midi_box import box
+    from osc_client import Client
 
     from rtsep.live.ends import Ends
     from rtsep.live.midi.ports import choose, ports

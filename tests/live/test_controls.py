@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from live_desk import FACTS, STEMS, desk
 from live_device import Device
 
 import rtsep
@@ -16,20 +16,6 @@ from rtsep.live import layout, runs
 from rtsep.live.controls import Controls
 from rtsep.live.description import DESCRIPTION_BYTES, describe, described
 from rtsep.live.scene import Scene
-
-STEMS = ("drums", "bass", "vocals")
-FACTS = {"stems": STEMS, "primary": "vocals", "model": "band", "routed": False}
-
-
-@contextmanager
-def desk(**facts):
-    """A device with the controls of a model of three stems."""
-    shape = {"rate": 48000, "channels": 1, "stems": len(STEMS), "block": 64, "latency": 0}
-    with Device(**shape) as device:
-        describe(device.block, FACTS | facts)
-        controls = Controls(device.block)
-        controls.recall(Scene())
-        yield device, controls
 
 
 def test_the_primary_stem_is_soloed_until_somebody_chooses():
@@ -118,6 +104,22 @@ def test_bypass_is_the_input_bit_for_bit_and_ramped():
     steps = np.diff(y[15990:17000].astype(np.float64))
     assert np.allclose(steps[10 : 10 + 239], 0.5 * (0.1875 - 1) / 240, atol=1e-6)
     assert np.allclose(steps[10 + 240 :], 0, atol=1e-6)
+
+
+def test_bypass_needs_no_stems():
+    """... though without it a miss is silent; and there is no step on the way there and back."""
+    x = np.full((9600, 1), 0.5, np.float32)
+    silence = {"rate": 48000, "channels": 1, "stems": 3, "block": 64, "on_miss": layout.SILENCE}
+    with Device(**silence, latency=0) as device:
+        describe(device.block, FACTS)
+        controls, out = Controls(device.block), []
+        for k in range(0, len(x), 64):
+            controls.bypass = 3200 <= k < 6400
+            out.append(device.call(x[k : k + 64]))
+        assert device.misses() == {"worker late": 150}
+    y = np.concatenate(out)[:, 0]
+    assert not y[3000:3200].any() and (y[3440:6400] == 0.5).all() and not y[6640:].any()
+    assert np.abs(np.diff(y[240:])).max() < 1.01 * 0.5 / 240
 
 
 def test_descriptions_are_whole():

@@ -11,7 +11,7 @@ import termios
 import time
 
 import pytest
-from test_controls import desk
+from live_desk import desk
 
 from rtsep.audio.levels import to_db
 from rtsep.live.keys import HELP, Keys

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_controls import STEMS, desk
+from live_desk import STEMS, desk
+from midi_box import JUMP, MAP, preset
 
 from rtsep.audio.fader import gain_at, place_of
 from rtsep.errors import WrongCall
@@ -13,28 +14,6 @@ from rtsep.live.midi import map as maps
 from rtsep.live.midi.map import Binding, Map
 from rtsep.live.midi.messages import Message, decode, encode
 from rtsep.live.midi.surface import Surface
-from rtsep.live.scene import Scene
-
-MAP = Map(
-    STEMS,
-    (
-        Binding("cc", 1, 7, "gain", "drums"),
-        Binding("cc14", 1, 8, "gain", "bass"),
-        Binding("bend", 3, 0, "gain", "vocals"),
-        Binding("cc", 1, 9, "wet"),
-        Binding("note", 2, 60, "mute", "drums"),
-        Binding("note", 2, 61, "solo", "bass", mode="momentary"),
-        Binding("cc", 2, 20, "bypass"),
-        Binding("program", 1, 5, "preset", preset="soft"),
-    ),
-)
-JUMP = dataclasses.replace(MAP, soft=False)
-
-
-def preset(name):
-    if name != "soft":
-        raise WrongCall(f"no preset {name!r}")
-    return Scene({"bass": 0.5}, wet=0.25)
 
 
 def test_bytes():

@@ -8,18 +8,16 @@ from contextlib import contextmanager
 
 import pytest
 from jack_card import WHY_NOT, needs_jack
-from test_controls import desk
-from test_midi import JUMP, MAP, preset
+from live_desk import desk
+from midi_box import JUMP, MAP, box, preset
 
 from rtsep.audio.fader import gain_at, place_of
 from rtsep.errors import WrongCall
-from rtsep.live.devices import quiet
 from rtsep.live.midi import map as maps
 from rtsep.live.midi.ports import choose, ports
 from rtsep.live.midi.surface import Surface
 
 if WHY_NOT is None:
-    import rtmidi
     from jack_card import Server
     from jack_runs import wait_for
 
@@ -31,40 +29,6 @@ RTSEP = [sys.executable, "-m", "rtsep"]
 def server():
     with Server(256) as server:
         yield server
-
-
-class Box:
-    """What a device is to other programs: an output "NAME:faders", an input "NAME-01:lights"."""
-
-    def __init__(self, name):
-        with quiet():
-            self._out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=name)
-            self._in = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name=name)
-        self._clients = [self._out, self._in]
-        self.lit = []
-        self._in.set_callback(lambda event, data: self.lit.append(event[0]))
-        self._out.open_virtual_port("faders")
-        self._in.open_virtual_port("lights")
-
-    def send(self, *messages):
-        for message in messages:
-            self._out.send_message(message)
-
-    def close(self):
-        with quiet():
-            for client in self._clients:
-                client.close_port()
-                client.delete()
-        self._clients = []
-
-
-@contextmanager
-def box(name="box"):
-    made = Box(name)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """OSC: addresses, answers, subscriptions, and what is no OSC at all."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -8,51 +7,15 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_desk import desk
+from osc_client import Client, message
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
-from pythonosc.osc_message import OscMessage
-from pythonosc.osc_message_builder import OscMessageBuilder
-from test_controls import desk
 
 from rtsep.errors import Failure, WrongCall
 from rtsep.live import layout
 from rtsep.live.osc import OscServer, bind
 from rtsep.live.scene import Scene
 from rtsep.live.status import Status
-
-
-def message(address, *values):
-    builder = OscMessageBuilder(address)
-    for value in values:
-        builder.add_arg(value)
-    return builder.build()
-
-
-class Client:
-    """A program that sends, and hears what it is answered."""
-
-    def __init__(self, address):
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect(address)
-        self._socket.settimeout(20)
-
-    def send(self, address, *values):
-        self.throw(message(address, *values).dgram)
-
-    def throw(self, data):
-        self._socket.send(data)
-
-    def heard(self):
-        got = OscMessage(self._socket.recv(65535))
-        return (got.address, *got.params)
-
-    def ask(self, address, *values):
-        self.send(address, *values)
-        return self.heard()
-
-    def until(self, wanted):
-        while (got := self.heard())[0] != wanted:
-            pass
-        return got
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ a part of that; its output, for feedback, is the port of the same name, or of th
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from rtsep.errors import Failure, WrongCall
 from rtsep.live.devices import quiet
 
 NAME = "rtsep"  # what other programs see
+_POLL = 0.002  # s between looks for JACK's messages
+_QUEUE = 8192  # messages that wait until then
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def choose(text: str | None, among: Sequence[Port]) -> Port:
 
 
 class Connection:
-    """One device: `received` gets the bytes of every message, in rtmidi's thread; `send` answers.
+    """One device: `received` gets the bytes of every message, in another thread; `send` answers.
 
     `look` has to be called now and then: it takes up the device when it is there, lets go of it
     when it is gone, and tells which of these has happened.
@@ -84,13 +87,15 @@ class Connection:
         self._rtmidi = library()
         self._port, self._received = port, received
         self._in = self._out = None
+        self._over = threading.Event()
+        self._poll: threading.Thread | None = None
 
     @property
     def there(self) -> bool:
         return self._in is not None
 
     def look(self) -> str:
-        """ "", "there" or "gone"."""
+        """What happened: "there", "gone", or nothing, ""."""
         if self._in is not None:
             if any(p.name == self._port.name for p in _listed(self._in, self._port.api)):
                 return ""
@@ -107,6 +112,11 @@ class Connection:
                 pass  # it is gone: `look` will notice
 
     def close(self) -> None:
+        """Lets go of it; `look` takes it up again."""
+        if self._poll is not None:
+            self._over.set()
+            self._poll.join()
+            self._poll = None
         for client in (self._in, self._out):
             if client is not None:
                 with quiet():
@@ -119,13 +129,28 @@ class Connection:
         if client is None:
             return False
         for port in _listed(client, self._port.api):
-            if port.name == self._port.name:
-                client.set_callback(self._take)
-                client.open_port(port.index, "controls")
+            if port.name == self._port.name and _opened(client, port, "controls"):
+                self._listen(client)
                 self._in, self._out = client, self._feedback()
                 return True
         client.delete()
         return False
+
+    def _listen(self, client) -> None:
+        if self._port.api != self._rtmidi.API_UNIX_JACK:
+            client.set_callback(lambda event, data: self._received(event[0]))
+            return
+        # JACK's would come in the thread of its process cycle: Python there makes sound wait.
+        self._over = threading.Event()
+        self._poll = threading.Thread(target=self._ask, args=(client, self._over), daemon=True)
+        self._poll.start()
+
+    def _ask(self, client, over: threading.Event) -> None:
+        while not over.is_set():
+            if (event := client.get_message()) is not None:
+                self._received(event[0])
+            else:
+                over.wait(_POLL)
 
     def _feedback(self):
         client = _client(self._port.api, output=True)
@@ -137,13 +162,10 @@ class Connection:
         if len(beside) > 1:
             beside = [port for port in beside if _digits(port.name) == _digits(self._port.name)]
         for port in same or beside[:1]:
-            client.open_port(port.index, "feedback")
-            return client
+            if _opened(client, port, "feedback"):
+                return client
         client.delete()
         return None
-
-    def _take(self, event, data=None) -> None:
-        self._received(event[0])
 
 
 def _client(api: int, output: bool):
@@ -151,9 +173,21 @@ def _client(api: int, output: bool):
     rtmidi = library()
     with quiet():
         try:
-            return (rtmidi.MidiOut if output else rtmidi.MidiIn)(api, name=NAME)
+            if output:
+                return rtmidi.MidiOut(api, name=NAME)
+            return rtmidi.MidiIn(api, name=NAME, queue_size_limit=_QUEUE)
         except (rtmidi.RtMidiError, SystemError):
             return None
+
+
+def _opened(client, port: Port, own_name: str) -> bool:
+    """Whether that is possible: another program may hold it, or it has just gone."""
+    rtmidi = library()
+    try:
+        client.open_port(port.index, own_name)
+    except (rtmidi.RtMidiError, SystemError, ValueError):
+        return False
+    return True
 
 
 def _listed(client, api: int) -> list[Port]:
