@@ -10,7 +10,6 @@ channel = 1                       # 1 to 16
 number = 7                        # 0 to 127 (cc14: to 31; a bend has none)
 does = "gain"                     # or wet; with mute, solo, bypass: a button; preset
 stem = "voice"                    # of gain, mute and solo; preset = "NAME" of preset
-
 mode = "toggle"                   # of buttons; momentary: on while it is held
 """
 
