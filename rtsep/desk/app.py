@@ -11,12 +11,13 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.theme import Theme
 from textual.widgets import Footer, Static
 
 from rtsep.desk.channel import Channel, Master, Strips, Toggle
 from rtsep.desk.choice import Choice
+from rtsep.desk.colours import TERMINAL
 from rtsep.desk.fader import Fader
+from rtsep.desk.heading import Heading
 from rtsep.desk.help import Help
 from rtsep.desk.link import Lines, line
 from rtsep.desk.meter import Meter
@@ -34,38 +35,6 @@ from rtsep.live.status import Status
 _FAST, _SLOW = 1 / 15, 1 / 3  # s between two looks: at faders and meters, at all else
 _ALIVE = 1.0  # s between two signs of life
 _TWICE = 3.0  # s in which the second q ends the run
-
-# The terminal's own colours, so that light ones stay light and dark ones dark.
-_COLOURS = Theme(
-    name="terminal",
-    ansi=True,
-    primary="ansi_cyan",
-    secondary="ansi_cyan",
-    warning="ansi_yellow",
-    error="ansi_red",
-    success="ansi_green",
-    accent="ansi_cyan",
-    foreground="ansi_default",
-    background="ansi_default",
-    surface="ansi_default",
-    panel="ansi_default",
-    boost="ansi_default",
-    variables={
-        "ansi-background": "ansi_default",
-        "ansi-foreground": "ansi_default",
-        "footer-background": "ansi_default",
-        "footer-foreground": "ansi_default",
-        "footer-description-background": "ansi_default",
-        "footer-description-foreground": "ansi_default",
-        "footer-item-background": "ansi_default",
-        "footer-key-background": "ansi_default",
-        "footer-key-foreground": "ansi_cyan",
-        "scrollbar": "ansi_bright_black",
-        "scrollbar-background": "ansi_default",
-        "scrollbar-hover": "ansi_cyan",
-        "scrollbar-active": "ansi_cyan",
-    },
-)
 
 
 class Desk(App):
@@ -92,8 +61,8 @@ class Desk(App):
     def __init__(self, block: Block, link: socket.socket):
         # Said here and not by the theme alone: NO_COLOR is looked at now.
         super().__init__(ansi_color=True)
-        self.register_theme(_COLOURS)
-        self.theme = "terminal"
+        self.register_theme(TERMINAL)
+        self.theme = TERMINAL.name
         self.animation_level = "none"
         self._controls, self._block = Controls(block), block
         self._status = Status(self._block)
@@ -104,8 +73,7 @@ class Desk(App):
         self._taking: str | None = None
         self._taken = 0.0
         self._asked = -_TWICE
-        self._what, self._time = Static(id="what"), Static(id="time")
-        self._ends, self._message = Static(id="ends"), Static(id="message")
+        self._heading, self._message = Heading(), Static(id="message")
         self._levels = {"input": Meter("in"), "output": Meter("out")}
         self._channels = [Channel(stem) for stem in self._controls.stems]
         self._master = Master()
@@ -113,8 +81,7 @@ class Desk(App):
         self._latency, self._steps, self._misses = Latency(), Steps(), Misses()
 
     def compose(self) -> ComposeResult:
-        yield Horizontal(self._what, self._time, id="head")
-        yield self._ends
+        yield self._heading
         yield Horizontal(*self._levels.values(), id="levels")
         with Horizontal(id="body"):
             yield self._strips
@@ -149,11 +116,7 @@ class Desk(App):
         counts = status.counts()
         for (end, meter), peak in zip(self._levels.items(), status.peaks(), strict=True):
             meter.level, meter.clips = round(peak, 1), counts[f"clipped_{end}"]
-        now = Content(self._clock())
-        if self._taking is not None:
-            taken = f"● {self._taking} {clock(self._taken)}   "
-            now = Content.styled(taken, "bold ansi_red") + now
-        self._time.update(now)
+        self._heading.tick(self._clock(), self._taking, self._taken)
 
     def _slow(self) -> None:
         at = int(self._block.i64[LAST_MISS]) / int(self._block.i64[RATE])
@@ -165,18 +128,8 @@ class Desk(App):
 
     def _describe(self) -> None:
         """What the run is; also where it has become another."""
-        facts, hello = self._controls.facts, self._hello
-        what = Content.styled("rtsep ", "bold ansi_cyan") + Content.styled(facts["model"], "bold")
-        weights = ", random weights" if hello.get("untrained") else ""
-        self._what.update(what + f" on {facts['engine']}{weights}, {facts['model_rate']} Hz")
-        device, width = facts["device"], facts["channels"]
-        parts = [
-            f"{facts['rate']} Hz, {width} channel{'s' if width > 1 else ''}",
-            f"{hello.get('clock', '')} simulated clock" if device is None else device["host_api"],
-        ]
-        if hello:
-            parts = [f"{hello['source']} → {hello['sink']}", *parts, hello["granted"]]
-        self._ends.update(Content(" · ".join(parts)))
+        facts = self._controls.facts
+        self._heading.show(facts, self._hello)
         self._latency.show(facts)
         self._renew()
 
@@ -200,10 +153,10 @@ class Desk(App):
 
     def on_fader_moved(self, event: Fader.Moved) -> None:
         channel = event.fader.parent
-        if isinstance(channel, Channel):
-            self._controls.gains[channel.stem] = event.value
-        else:
+        if isinstance(channel, Master):
             self._controls.wet = event.value
+        elif channel.stem in self._controls.stems:
+            self._controls.gains[channel.stem] = event.value
         self._fast()
 
     def on_toggle_pressed(self, event: Toggle.Pressed) -> None:
@@ -293,7 +246,8 @@ class Desk(App):
             self._say(f"{kind} is for stems: choose one with ← →")
             return
         table = self._controls.mutes if kind == "mute" else self._controls.solos
-        table[stem] = not table[stem]
+        if stem in table:  # else it went with its model, this moment
+            table[stem] = not table[stem]
         self._fast()
 
     # The run.

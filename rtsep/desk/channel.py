@@ -54,7 +54,7 @@ class Strip(Vertical):
     def __init__(self, title: str, fader: Fader, *toggles: Toggle):
         super().__init__()
         self.fader, self.toggles = fader, {toggle.kind: toggle for toggle in toggles}
-        self._title, self._value = title, Static(classes="value")
+        self._title, self._value, self._shown = title, Static(classes="value"), ""
 
     def compose(self) -> ComposeResult:
         yield Static(self._title, classes="name", markup=False)
@@ -66,7 +66,10 @@ class Strip(Vertical):
     def put(self, value: float, **switches: bool) -> None:
         """Puts everything where the run has it."""
         self.fader.value = value
-        self._value.update(self.fader.law.text(value))
+        text = self.fader.law.text(value)
+        if text != self._shown:
+            self._shown = text
+            self._value.update(text)
         for kind, on in switches.items():
             self.toggles[kind].on = on
 
