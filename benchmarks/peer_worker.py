@@ -64,6 +64,12 @@ def openunmix():
 def nussl(settings: str):
     """The network on the one frame of the spectrum that a chunk completes."""
     torch = _torch()
+    import scipy.signal
+
+    # Where newer versions of scipy have the windows that nussl looks for when it is imported.
+    for window in ("hamming", "hann", "blackman"):
+        setattr(scipy.signal, window, getattr(scipy.signal.windows, window))
+    _without_data_sets()
     from nussl.ml import SeparationModel
     from nussl.ml.networks.builders import build_recurrent_mask_inference
 
@@ -79,6 +85,7 @@ def nussl(settings: str):
 def hstasnet():
     """Its own streaming function."""
     torch = _torch()
+    _without_data_sets()
     from hs_tasnet import HSTasNet
 
     model = HSTasNet().eval()
@@ -119,6 +126,14 @@ def ours(model: str, engine: str, precision: str, chunk: str):
     x = rng.standard_normal(built.spec.mixture_shape).astype(np.float32) * 0.1
     stems = np.empty(built.spec.stems_shape, np.float32)
     return (lambda: built.process(x, stems)), built.spec.chunk, built.spec.rate
+
+
+def _without_data_sets() -> None:
+    """What reads data sets for training wants a program for video: it is not loaded."""
+    from types import ModuleType
+
+    sys.modules["musdb"] = ModuleType("musdb")
+    sys.modules["musdb"].DB = None
 
 
 def _torch():
