@@ -21,7 +21,7 @@ import numpy as np
 
 from rtsep.errors import Failure, WrongCall
 
-_LIBRARIES = ("rtsep", "numpy", "torch", "onnxruntime")
+_LIBRARIES = ("rtsep", "numpy", "torch", "onnxruntime", "llvmlite")
 _WARM_UP = 20
 _WARM = 200
 

@@ -24,14 +24,16 @@ def separate(
     *,
     engine: str = "auto",
     chunk: int | None = None,
+    precision: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Each stem's name and sound, float32, in the shape of `mixture`.
 
     `mixture` is (channels, samples) or (samples,).
 
     `rate` is the mixture's, in Hz; full scale is ±1. `model` is a shipped one's name, a
-    checkpoint's path or a `Separator`; `engine` and `chunk` are those of `rtsep.engines.build`
-    (a larger chunk is faster and gives the same to 1e-5). The stems sum to the mixture.
+    checkpoint's path or a `Separator`; `engine`, `chunk` and `precision` are those of
+    `rtsep.engines.build` (a larger chunk is faster and gives the same to 1e-5). The stems sum to
+    the mixture.
 
     Raises `WrongCall` for a mixture that is no such array, or holds no samples, NaN or infinity.
     """
@@ -46,7 +48,7 @@ def separate(
         raise WrongCall("the mixture holds no samples")
     if not np.isfinite(sound).all():
         raise WrongCall("the mixture holds NaN or infinity")
-    pipeline = build(model, rate, sound.shape[0], engine=engine, chunk=chunk)
+    pipeline = build(model, rate, sound.shape[0], engine=engine, chunk=chunk, precision=precision)
     try:
         stems = np.empty((len(pipeline.stems), *sound.shape), np.float32)
         blocks = (sound[:, n : n + _BLOCK] for n in range(0, sound.shape[1], _BLOCK))

@@ -34,6 +34,7 @@ def build(
     *,
     engine: str = "auto",
     chunk: int | None = None,
+    precision: str | None = None,
     filter: str = "standard",
     progress: Callable[[str], None] | None = None,
 ) -> Pipeline:
@@ -48,7 +49,9 @@ def build(
     check_rate(rate)
     spec = read_spec(find(model)) if isinstance(model, str | PathLike) else model
     batch = Pipeline.batch_for(spec, channels)
-    made = engines.build(model, engine, chunk=chunk, batch=batch, progress=progress)
+    made = engines.build(
+        model, engine, chunk=chunk, batch=batch, precision=precision, progress=progress
+    )
     return Pipeline(made, rate, channels, filter)
 
 

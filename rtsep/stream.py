@@ -21,8 +21,9 @@ class Stream:
 
     Output sample k is the sound of input sample `k - latency`, in every stem, whatever the sizes
     of the blocks; their sum is the mixture, that much late. `latency` is the least that holds for
-    all sizes. `model`, `engine` and `chunk` are those of `rtsep.engines.build`; `filter`
-    ("standard" or "short") resamples where `rate` is not the model's.
+    all sizes. `model`, `engine`, `chunk` and `precision` are those of
+    `rtsep.engines.build`; `filter` ("standard" or "short") resamples where `rate` is not the
+    model's.
 
     Attributes: `stems`, `primary`, `rate` (Hz), `channels`, `latency` (samples at `rate`).
     The engine is this stream's own; use it from one thread at a time, and close it.
@@ -36,11 +37,19 @@ class Stream:
         *,
         engine: str = "auto",
         chunk: int | None = None,
+        precision: str | None = None,
         filter: str = "standard",
         progress: Callable[[str], None] | None = None,
     ):
         self._pipeline = build(
-            model, rate, channels, engine=engine, chunk=chunk, filter=filter, progress=progress
+            model,
+            rate,
+            channels,
+            engine=engine,
+            chunk=chunk,
+            precision=precision,
+            filter=filter,
+            progress=progress,
         )
         self.rate, self.channels = rate, channels
         self.stems, self.primary = self._pipeline.stems, self._pipeline.primary

@@ -1,9 +1,10 @@
 """Our own kernels: the exported step as one function of machine code, made when it is built.
 
-In the order in which a model goes through them: `lowering` (with `operators`, `products`, `states`)
+In the order in which a model goes through them: `lowering` (with `operators`, `states`, `ends`)
 makes a `plan` of the graph, `memory` and `packing` say where everything lies, `program` (with
-`kernels`, `product`, `functions`, `loops`, `code`) writes it for LLVM, `processor` has it compiled,
-and `engine` runs it. What was compiled is kept; a second start needs no torch and no compiling.
+`kernels`, `product`, `quantising`, `functions`, `loops`, `code`) writes it for LLVM, `processor`
+has it compiled, and `engine` runs it. What was compiled is compared with the reference and kept; a
+second start needs no torch and no compiling.
 """
 
 from __future__ import annotations

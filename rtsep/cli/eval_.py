@@ -21,6 +21,10 @@ def command(
     chunk: Annotated[
         int | None, typer.Option(help="Samples per step at the model's rate.", metavar="N")
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
+    ] = None,
     gain: Annotated[
         list[float] | None,
         typer.Option(help="Score it again with so many dB on the mixture; may be repeated."),
@@ -41,10 +45,12 @@ def command(
             set_,
             engine=engine,
             chunk=chunk,
+            precision=precision,
             gains=tuple(gain or ()),
             progress=lambda done, count: status.update(f"{done} of {count} cases"),
         )
-    result = {"model": spec.name, "engine": engine, "set": str(set_)} | result
+    ran = result.pop("ran")
+    result = {"model": spec.name, **ran, "set": str(set_)} | result
     if as_json:
         print(json.dumps(_finite(result), indent=2))
     else:

@@ -33,6 +33,10 @@ def command(
             metavar="N",
         ),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -49,7 +53,7 @@ def command(
     for job in jobs:
         _check_channels(spec, job)
     _check_targets(jobs, spec.stems, overwrite)
-    done = _run(jobs, model, engine, chunk, overwrite, quiet=as_json)
+    done = _run(jobs, model, engine, chunk, precision, overwrite, quiet=as_json)
     if as_json:
         print(json.dumps(done, indent=2))
     else:
@@ -117,7 +121,7 @@ def _check_folder(folder: Path) -> None:
         raise Failure(f"{there}: can't be written to")
 
 
-def _run(jobs: list[_Job], model, engine, chunk, overwrite: bool, quiet: bool) -> dict:
+def _run(jobs: list[_Job], model, engine, chunk, precision, overwrite: bool, quiet: bool) -> dict:
     from rtsep.offline import separate_file
     from rtsep.pipeline import build
 
@@ -128,7 +132,13 @@ def _run(jobs: list[_Job], model, engine, chunk, overwrite: bool, quiet: bool) -
             bar.begin(job.file.name, job.frames)
             if pipeline is None or (pipeline.rate, pipeline.channels) != (job.rate, job.channels):
                 pipeline = build(
-                    model, job.rate, job.channels, engine=engine, chunk=chunk, progress=bar.say
+                    model,
+                    job.rate,
+                    job.channels,
+                    engine=engine,
+                    chunk=chunk,
+                    precision=precision,
+                    progress=bar.say,
                 )
                 stack.callback(pipeline.close)
             bar.say("")

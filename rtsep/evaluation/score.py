@@ -15,11 +15,15 @@ from rtsep.evaluation.metrics import si_sdr
 class Scorer:
     """One engine and one pipeline for all cases of one rate and channel count.
 
-    `model`, `engine` and `chunk` are those of `rtsep.engines.build`.
+    `model`, `engine`, `chunk` and `precision` are those of `rtsep.engines.build`; `ran` says what
+    was built, once there was a case.
     """
 
-    def __init__(self, model, engine: str = "auto", chunk: int | None = None) -> None:
-        self.model, self.engine, self.chunk = model, engine, chunk
+    def __init__(
+        self, model, engine: str = "auto", chunk: int | None = None, precision: str | None = None
+    ) -> None:
+        self.model, self.engine, self.chunk, self.precision = model, engine, chunk, precision
+        self.ran: dict[str, str] = {}
         self._pipelines: dict = {}
 
     def case(self, case: sets.Case, gain: float = 0.0) -> dict[str, dict[str, float]]:
@@ -54,7 +58,19 @@ class Scorer:
 
         form = (case.rate, case.mixture.shape[0])
         if form not in self._pipelines:
-            self._pipelines[form] = build(self.model, *form, engine=self.engine, chunk=self.chunk)
+            made = build(
+                self.model,
+                *form,
+                engine=self.engine,
+                chunk=self.chunk,
+                precision=self.precision,
+            )
+            self._pipelines[form], spec = made, made.engine.spec
+            self.ran = {
+                "engine": spec.engine,
+                "precision": spec.precision,
+                "engine_reason": spec.reason,
+            }
         return self._pipelines[form]
 
 
@@ -64,19 +80,21 @@ def score(
     *,
     engine: str = "auto",
     chunk: int | None = None,
+    precision: str | None = None,
     gains: tuple[float, ...] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Scores a model on all cases of a folder; see `rtsep.evaluation.sets`.
 
-    Returns `stems` (per stem, `si_sdr` and `si_sdr_i`, each with mean and median over the cases),
-    `cases` (each with its `name` and `stems`), and `levels`: for each of `gains`, dB on the
-    mixture, the same `stems` again. `progress` hears of the cases done and of their number.
+    Returns `ran` (engine, precision, and why), `stems` (per stem, `si_sdr` and `si_sdr_i`, each
+    with mean and median over the cases), `cases` (each with its `name` and `stems`), and `levels`:
+    for each of `gains`, dB on the mixture, the same `stems` again. `progress` hears of the cases
+    done and of their number.
     """
     folder = Path(folder)
     count = len(sets.names(folder))
     cases: dict[float, list[dict]] = {gain: [] for gain in (0.0, *gains)}
-    scorer = Scorer(model, engine, chunk)
+    scorer = Scorer(model, engine, chunk, precision)
     try:
         for done, case in enumerate(sets.read(folder), 1):
             for gain, rows in cases.items():
@@ -86,7 +104,12 @@ def score(
     finally:
         scorer.close()
     levels = [{"gain_db": gain, "stems": summary(cases[gain])} for gain in gains]
-    return {"stems": summary(cases[0.0]), "cases": cases[0.0], "levels": levels}
+    return {
+        "ran": scorer.ran,
+        "stems": summary(cases[0.0]),
+        "cases": cases[0.0],
+        "levels": levels,
+    }
 
 
 def summary(cases: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
