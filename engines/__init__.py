@@ -25,6 +25,7 @@ __all__ = ["Engine", "StreamSpec", "available", "build", "default_chunk", "preci
 _ENGINES = {
     "native": (("llvmlite",), "pip install llvmlite"),
     "onnxruntime": (("onnxruntime",), "pip install onnxruntime"),
+    "openvino": (("openvino",), "pip install 'rtsep[openvino]'"),
     "eager": (("torch",), "pip install torch"),
 }
 # What the step is exported with, where an engine runs an exported one.

@@ -13,11 +13,19 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
+from rtsep.errors import Failure
+
+Parts = dict[str, bytes]
+Made = TypeVar("Made")
 UNUSED_DAYS = 60
+# The shelf of what engines are built from, which none needs to run.
+STEPS = "steps"
 _HEADER_LIMIT = 1 << 20
 
 
@@ -45,9 +53,45 @@ def key(engine: str, libraries: tuple[str, ...], **content: str | int) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def read(key: str) -> dict[str, bytes] | None:
+class Refused(Exception):
+    """A library does not take what an entry holds, whole as it is: it has to be built anew."""
+
+
+def kept(
+    key: str, make: Callable[[], Parts], progress: Callable[[str], None], shelf: str = "engines"
+) -> Parts:
+    """The parts of an entry, which `make` makes, and which are kept, where there is none."""
+    parts = read(key, shelf)
+    if parts is None:
+        parts = make()
+        try:
+            write(key, parts, shelf)
+        except OSError as error:
+            progress(f"not kept for next time: {error.strerror or error} in {folder()}")
+    return parts
+
+
+def loaded(
+    key: str,
+    make: Callable[[], Parts],
+    load: Callable[[Parts], Made],
+    progress: Callable[[str], None],
+) -> Made:
+    """What `load` makes of the parts. Where it raises `Refused`, they are made anew, once."""
+    try:
+        return load(kept(key, make, progress))
+    except Refused as reason:
+        progress(f"building anew what was kept: {reason}")
+    _path(key).unlink(missing_ok=True)
+    try:
+        return load(kept(key, make, progress))
+    except Refused as reason:
+        raise Failure(f"what was just built can't be loaded: {reason}") from None
+
+
+def read(key: str, shelf: str = "engines") -> Parts | None:
     """The parts of an entry; None where there is none, or where it is not what was written."""
-    path = _path(key)
+    path = _path(key, shelf)
     try:
         content = memoryview(path.read_bytes())
     except OSError:
@@ -74,10 +118,10 @@ def read(key: str) -> dict[str, bytes] | None:
     return parts
 
 
-def write(key: str, parts: dict[str, bytes]) -> None:
+def write(key: str, parts: Parts, shelf: str = "engines") -> None:
     """Keeps an entry, in the place of one with the same key. Raises `OSError` where it can't."""
     summary = [[name, len(part), hashlib.sha256(part).hexdigest()] for name, part in parts.items()]
-    path = _path(key)
+    path = _path(key, shelf)
     path.parent.mkdir(parents=True, exist_ok=True)
     _drop_unused(path.parent)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
@@ -131,8 +175,8 @@ def version_of(library: str) -> str:
         return "unknown"
 
 
-def _path(key: str) -> Path:
-    return folder() / "engines" / f"{key}.entry"
+def _path(key: str, shelf: str = "engines") -> Path:
+    return folder() / shelf / f"{key}.entry"
 
 
 def _drop_unused(home: Path) -> None:

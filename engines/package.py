@@ -83,6 +83,7 @@ def adopt(folder: Path) -> list[dict]:
 
 
 def _complete(folder: Path, built: Sequence[dict]) -> Path:
+    shutil.rmtree(folder / cache.STEPS, ignore_errors=True)
     manifest = {"made_for": _here(row["engine"] for row in built), "built": list(built)}
     path = folder / MANIFEST
     path.write_text(json.dumps(manifest, indent=2) + "\n")

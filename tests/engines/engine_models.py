@@ -16,12 +16,42 @@ MODELS = {
     "stereo": dict(channels=2, padding=0, skip=0, activation="relu", mask="relu"),
     "context": dict(context=256, adaptation=0.5, consistency="remainder", head=False, taps=2),
 }
+# Small ones of every architecture: recurrences, convolutions over two axes, transforms, windows.
+_WINDOWS = dict(rate=8000, window=32, hop=8, synthesis=16)
+_BLOCKS = dict(window=64, hop=16, lookahead=8, crossfade=4)
+ARCHITECTURES = {
+    "convtasnet": dict(
+        filters=40, kernel=16, bottleneck=32, hidden=40, skip=32, blocks=2, repeats=1, padding=0
+    ),
+    "maskinference": dict(_WINDOWS, hidden=32),
+    "deepclustering": dict(_WINDOWS, hidden=5, embedding=4),
+    "chimera": dict(_WINDOWS, hidden=5, embedding=4),
+    "openunmix": dict(_WINDOWS, hidden=32),
+    "hstasnet": dict(_WINDOWS, basis=12, hidden=32),
+    "unet": dict(_WINDOWS, layers=2, filters=3),
+    "waveunet": dict(widths=(3, 4, 5), down_kernel=5, up_kernel=3),
+    "demucs": dict(hidden=(5, 7), kernel=(16, 4), stride=(4, 2), synthesis=(12, 2)),
+    "demucs-chunked": dict(hidden=(4, 8), blocks=_BLOCKS, norm_from=2),
+}
+# What an engine must reach against `eager` in each precision: signal to difference, in dB.
+BOUNDS = {"float32": 95.0, "float16": 45.0, "bfloat16": 30.0, "int8": 25.0}
 SMALL = dict(filters=24, kernel=128, bottleneck=12, hidden=16, skip=12, blocks=3, repeats=2)
 
 
 def make(name: str = "plain", **params):
     torch.manual_seed(3)
     return rtsep.create("convtasnet", **(SMALL | MODELS[name] | params)).eval()
+
+
+def tiny(arch: str):
+    torch.manual_seed(4)
+    return rtsep.create(arch, **ARCHITECTURES[arch]).eval()
+
+
+def ratio(expected: np.ndarray, found: np.ndarray) -> float:
+    """Signal to difference, in dB."""
+    difference = (expected - found).astype(np.float64)
+    return float(10 * np.log10((expected.astype(np.float64) ** 2).sum() / (difference**2).sum()))
 
 
 def sound(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -12,14 +12,14 @@ from rtsep.errors import Failure, WrongCall
 
 def test_every_engine_is_listed_with_what_it_lacks():
     listed = engines.available()
-    assert {"eager", "native", "onnxruntime"} <= set(listed)
+    assert {"eager", "native", "onnxruntime", "openvino"} <= set(listed)
     assert all(reason is None or "pip install" in reason for reason in listed.values())
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (dict(engine="quantum"), "auto, native, onnxruntime, eager"),
+        (dict(engine="quantum"), "auto, native, onnxruntime, .*eager"),
         (dict(chunk=100), "64, 128, 192"),
         (dict(chunk=0), "64, 128, 192"),
         (dict(batch=0), "at least 1"),

@@ -116,13 +116,20 @@ def test_the_key_covers_all_that_goes_in():
     assert cache.key("onnxruntime", ("numpy",), **base) in keys
 
 
-def test_built_once_and_again_when_damaged(folder):
+@pytest.fixture(params=["onnxruntime", "openvino", "native"])
+def engine(request):
+    if reason := engines.available()[request.param]:
+        pytest.skip(reason)
+    return request.param
+
+
+def test_built_once_and_again_when_damaged(folder, engine):
     said = []
     model, mixture = make(blocks=1, repeats=1), sound((1, 1, 64 * 40))
 
     def build():
         said.clear()
-        return engines.build(model, "onnxruntime", chunk=64, progress=said.append)
+        return engines.build(model, engine, chunk=64, progress=said.append)
 
     expected = run(build(), mixture)
     assert said
@@ -136,6 +143,28 @@ def test_built_once_and_again_when_damaged(folder):
     assert said
     assert np.array_equal(run(build(), mixture), expected)
     assert not said
+
+
+def test_what_a_library_refuses_is_built_anew(folder):
+    """Whole, under the right name, and yet not what this version of it reads."""
+    pytest.importorskip("openvino")
+    said = []
+    model, mixture = make(blocks=1, repeats=1), sound((1, 1, 64 * 40))
+    expected = run(engines.build(model, "openvino", chunk=64), mixture)
+    key = entry(folder).stem
+    cache.write(key, cache.read(key) | {"step.blob": b"of another version"})
+    again = engines.build(model, "openvino", chunk=64, progress=said.append)
+    assert np.array_equal(run(again, mixture), expected)
+    assert any("anew" in line for line in said)
+    assert cache.read(key)["step.blob"] != b"of another version"
+
+
+def test_engines_share_one_export(folder):
+    model, said = make(blocks=1, repeats=1), []
+    for engine in ("onnxruntime", "openvino"):
+        if engines.available()[engine] is None:
+            engines.build(model, engine, chunk=64, progress=said.append)
+    assert sum("exporting" in line for line in said) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs a folder that can't be made")

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+
 import numpy as np
 import pytest
-from engine_models import make, run, sound
+from engine_models import ARCHITECTURES, BOUNDS, make, ratio, run, sound, tiny
 
 from rtsep import engines
 
 SECONDS = 10
-ENGINES = [name for name in engines.available() if name != "eager"]
+# Compiles for a minute where others take a second: test_inductor.py has a small share of this.
+SLOW = {"inductor"}
+ENGINES = [
+    pytest.param(name, marks=pytest.mark.long if name in SLOW else ())
+    for name in engines.available()
+    if name != "eager"
+]
+QUICK = [name for name, reason in engines.available().items() if not reason and name not in SLOW]
 CASES = [
     ("plain", 64, 1),
     ("plain", 1024, 1),
@@ -27,16 +37,21 @@ def engine(request):
     return request.param
 
 
-@pytest.mark.parametrize(("name", "chunk", "batch"), CASES)
-def test_equals_eager(engine, name, chunk, batch):
+@cache
+def reference(name, chunk, batch):
+    """A sound, and what eager makes of it."""
     model = make(name)
     mixture = sound((batch, model.channels, SECONDS * model.rate))
-    built, reference = (
-        engines.build(model, e, chunk=chunk, batch=batch) for e in (engine, "eager")
-    )
-    stems, expected = run(built, mixture), run(reference, mixture)
+    return mixture, run(engines.build(model, "eager", chunk=chunk, batch=batch), mixture)
+
+
+@pytest.mark.parametrize(("name", "chunk", "batch"), CASES)
+def test_equals_eager(engine, name, chunk, batch):
+    mixture, expected = reference(name, chunk, batch)
+    built = engines.build(make(name), engine, chunk=chunk, batch=batch)
+    stems = run(built, mixture)
     assert np.isfinite(expected).all()
-    assert expected.shape[-1] >= SECONDS * model.rate - chunk
+    assert expected.shape[-1] >= mixture.shape[-1] - chunk
     assert np.abs(stems - expected).max() <= 1e-5 * np.abs(expected).max()
     # And again after a reset, to the bit: nothing of the first run is left.
     built.reset()
@@ -45,7 +60,43 @@ def test_equals_eager(engine, name, chunk, batch):
     assert np.array_equal(again, stems[..., : again.shape[-1]])
 
 
-@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+REDUCED = ("convtasnet", "hstasnet", "demucs")
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture(arch):
+    """One row and two, every engine, at the bound of each precision; one export for all."""
+    check_architecture(tiny(arch), steps=150, reduced=arch in REDUCED)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_as_published(arch):
+    """Its low-latency form, in every precision."""
+    import rtsep
+
+    model = rtsep.create(arch).eval()
+    check_architecture(model, steps=10 * model.rate // (2 * model.hop), reduced=True, batches=(1,))
+
+
+def check_architecture(model, steps, reduced, batches=(1, 2)):
+    random, chunk = np.random.default_rng(1), 2 * model.hop
+    for batch in batches:
+        mixture = sound((batch, model.channels, steps * chunk), seed=3)
+        mixture += random.standard_normal(mixture.shape, np.float32) * np.float32(0.01)
+        expected = run(engines.build(model, "eager", chunk=chunk, batch=batch), mixture)
+        assert expected.any()
+        for engine in QUICK:
+            wanted = import_module(f"rtsep.engines.{engine}").PRECISIONS
+            for precision in wanted if reduced and batch == 1 else ["float32"]:
+                if precision == "float64":
+                    continue  # eager's own, finer than what it is held to here
+                made = dict(chunk=chunk, batch=batch, precision=precision)
+                found = run(engines.build(model, engine, **made), mixture)
+                assert ratio(expected, found) >= BOUNDS[precision], (engine, batch, precision)
+
+
+@pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
 def test_eager_equals_the_whole_signal_at_once(engine):
     model = make("masked")
     mixture = sound((1, 1, 192 * 40))
@@ -60,7 +111,7 @@ def test_eager_equals_the_whole_signal_at_once(engine):
     assert not stems[..., :late].any()
 
 
-@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+@pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
 def test_rows_reset_and_pause_alone(engine):
     model = make("masked")
     chunk, steps = 192, 60
@@ -91,7 +142,7 @@ def test_rows_reset_and_pause_alone(engine):
     assert np.array_equal(disturbed[2][..., 33 * chunk :], spliced[2][..., 20 * chunk :])
 
 
-@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+@pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
 def test_all_rows_paused_is_silence_and_no_time(engine):
     built = engines.build(make(), engine, chunk=64)
     mixture = sound((1, 1, 64 * 80))
@@ -103,7 +154,7 @@ def test_all_rows_paused_is_silence_and_no_time(engine):
     assert np.array_equal(np.concatenate([first, rest], -1), expected)
 
 
-@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+@pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
 def test_two_engines_share_nothing(engine):
     model = make()
     one, other = (engines.build(model, engine, chunk=64) for _ in range(2))
@@ -124,15 +175,20 @@ def test_two_engines_share_nothing(engine):
     assert np.array_equal(run(one, mixture), expected)
 
 
-@pytest.mark.parametrize("chunk", [64, 128])
-def test_rings_are_right_at_every_phase(chunk):
+@pytest.mark.parametrize(
+    ("engine", "chunk"),
+    [("onnxruntime", 64), ("onnxruntime", 128), ("openvino", 64)],
+    indirect=["engine"],
+)
+def test_rings_are_right_at_every_phase(engine, chunk):
     """A pause or a reset at any turn of the rings, which the longest dilation makes eight of."""
     model = make("masked")
-    built = engines.build(model, "onnxruntime", chunk=chunk)
-    assert built._rings and len(built._bindings) in (8, 16)
+    built = engines.build(model, engine, chunk=chunk)
+    turns = built._buffers.turns
+    assert built._buffers.rings and turns in (8, 16)
     mixture = sound((1, 1, chunk * 40), seed=2)[..., chunk * 4 :] + np.float32(0.01)
     expected = run(built, mixture)
-    for turn in range(len(built._bindings) + 1):
+    for turn in range(turns + 1):
         built.reset()
         first = run(built, mixture[..., : turn * chunk]) if turn else expected[..., :0]
         run(built, mixture[..., :chunk], active=lambda index: [False])

@@ -44,8 +44,9 @@ def addresses(engine) -> list[int]:
 
 
 def arrays(engine) -> list[np.ndarray]:
-    rings = [ring._memory for ring in engine._rings]
-    return [engine._mixture, engine._stems, *engine._sets[0], *engine._sets[1], *rings]
+    buffers = engine._buffers
+    rings = [ring._memory for ring in buffers.rings]
+    return [buffers.mixture, buffers.stems, *buffers.sets[0], *buffers.sets[1], *rings]
 
 
 def test_buffers_start_on_cache_lines_and_never_overlap():
