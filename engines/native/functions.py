@@ -158,10 +158,6 @@ class Vector:
     def floor(self, a: str) -> str:
         return self._call("floor", a)
 
-    def rounded(self, a: str) -> str:
-        """To the nearest whole number, to even ones between."""
-        return self._call("rint", a)
-
     def leaky(self, x: str, slope: str) -> str:
         """x where it is positive, else the slope times it."""
         return self._where(self._compare("olt", x, self._number(0)), self.mul(x, slope), x)

@@ -11,6 +11,9 @@ from rtsep.engines.native.processor import Processor
 
 _MOST = 127
 _LEAST = 1e-30
+# A float of this size has no bits for fractions: what is added to it is rounded to a whole number,
+# which its lowest bits are then.
+_WHOLE = 1.5 * 2**23
 
 
 def quantise(operation: Quantise, processor: Processor) -> Kernel:
@@ -48,9 +51,9 @@ def quantise(operation: Quantise, processor: Processor) -> Kernel:
         def rounded(width: int, offsets: list[str]) -> None:
             maths, bits = functions.Vector(code, width), vector("i32", width)
             value = code.load("%p2", "f32", offsets[1], 1, width)
-            value = maths.rounded(maths.mul(value, code.splat(factor, "f32", width)))
-            whole = code.call(bits, f"llvm.fptosi.sat.v{width}i32.v{width}f32", (maths.type, value))
-            whole = code.set(f"add {bits} {whole}, {_all(_MOST + 1, width)}")
+            value = maths.mul(value, code.splat(factor, "f32", width))
+            value = maths.add(value, code.constant(_WHOLE + _MOST + 1, "f32", width))
+            whole = code.set(f"bitcast {maths.type} {value} to {bits}")
             narrow = code.set(f"trunc {bits} {whole} to {vector('i8', width)}")
             code.store(narrow, "%p0", "i8", offsets[0], 1, width)
 
