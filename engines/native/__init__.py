@@ -91,4 +91,9 @@ def _compile(
         return {"refused": reason.encode()}
     except Failure as reason:
         return {"refused": str(reason).encode()}
+    except RuntimeError as error:
+        said = str(error).strip().split("\n")[0]
+        raise Failure(
+            f"engine native: LLVM can't compile {spec.model} for {processor.name}: {said}"
+        ) from None
     return parts
