@@ -28,6 +28,7 @@ sys.path.insert(0, str(HERE.parent / "tests" / "live"))
 from jack_card import WHY_NOT  # noqa: E402
 
 from rtsep import benchmark, demo  # noqa: E402
+from rtsep.audio.delay import locate  # noqa: E402
 from rtsep.live.histogram import LEAST, PER_OCTAVE  # noqa: E402
 from rtsep.live.layout import BINS, CALLBACK_HISTOGRAM, STEP_HISTOGRAM  # noqa: E402
 from rtsep.live.options import Options  # noqa: E402
@@ -110,9 +111,7 @@ def measure(model: str, sound: np.ndarray, block: int, busy: bool) -> dict:
 def delay(x: np.ndarray, y: np.ndarray, seconds: float = 8.0) -> int:
     """By how many samples y is late against x: where they resemble each other most."""
     n = int(seconds * RATE)
-    size = 1 << (2 * n - 1).bit_length()
-    spectrum = np.fft.rfft(y[:n], size) * np.conj(np.fft.rfft(x[:n], size))
-    return int(np.fft.irfft(spectrum)[: n // 2].argmax())
+    return round(locate(x[:n], y[:n], longest=n // 2, guard=RATE // 100).delay)
 
 
 def histogram(counts: np.ndarray) -> dict[str, int]:

@@ -19,6 +19,7 @@ from rtsep.cli import (
     doctor,
     eval_,
     import_,
+    latency,
     midi,
     mix,
     models,
@@ -46,6 +47,7 @@ app.command("run", cls=RunCommand)(run.command)
 for name, module in {
     "devices": devices,
     "doctor": doctor,
+    "latency": latency,
     "separate": separate,
     "models": models,
     "import": import_,

@@ -126,6 +126,10 @@ class DeviceClock:
         if self._source is not None:
             # Something to begin with, or the first block would find nothing.
             time.sleep(0.05)
+        self.let_in()
+
+    def let_in(self) -> None:
+        """From now on the run gets what the device calls with."""
         self._gate.open(self._block.address, self._delivery.most)
 
     def stop(self) -> None:

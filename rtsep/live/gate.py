@@ -77,7 +77,7 @@ _WORDS = 1 << 40
 
 
 @intrinsic
-def _call(context, function, source, out, frames, info, flags, user):
+def call_c(context, function, source, out, frames, info, flags, user):
     """The PortAudio callback at this address."""
 
     def code(context, builder, signature, args):
@@ -168,7 +168,7 @@ def gate(source, out, frames, info, flags, user):
         h[MOST] = max(h[MOST], together)
         if together > h[DELIVERY]:
             flags = flags | MORE_AT_ONCE
-        code = _call(h[CALLBACK], source, out, frames, info, flags, pointer_to(block))
+        code = call_c(h[CALLBACK], source, out, frames, info, flags, pointer_to(block))
         if h[HEARD_SIZE] > 0:
             _hear(h, f32, n)
         samples = h[SAMPLES] + n
@@ -245,9 +245,14 @@ class Gate:
         """Frames that the host handed over at once, at the most, since the gate is open."""
         return int(self._i64[MOST])
 
-    def open(self, block_address: int, delivery: int) -> None:
-        """From the next call on, the run's callback gets what the device calls with."""
+    def open(self, block_address: int, delivery: int, function: int = 0) -> None:
+        """From the next call on, the run's callback gets what the device calls with.
+
+        `function`: address of another C function that does, with its own user data for a block.
+        """
         self._i64[DELIVERY] = delivery
+        if function:
+            self._i64[CALLBACK] = function
         self._i64[BLOCK] = block_address
 
     def shut(self) -> bool:

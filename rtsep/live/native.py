@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from rtsep.engines import cache
 
-_COMPILED = ("native", "layout", "ring", "fade", "histogram", "safety", "callback", "gate")
+_COMPILED = ("native", "layout", "ring", "fade", "histogram", "safety", "callback", "gate", "probe")
 _INT64 = ir.IntType(64)
 
 
