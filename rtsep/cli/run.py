@@ -47,6 +47,13 @@ def command(
             metavar="DEVICE|FILE.wav|none",
         ),
     ] = None,
+    virtual_mic: Annotated[
+        str | None,
+        typer.Option(
+            help="Be a microphone that other programs can choose. Default of NAME: rtsep.",
+            metavar="[NAME]",
+        ),
+    ] = None,
     host_api: Annotated[
         str | None, typer.Option(help="Devices of this host API only.", metavar="NAME")
     ] = None,
@@ -185,6 +192,7 @@ def command(
         host_api,
         None if channels is None else parse_channels(channels),
         exclusive,
+        virtual_mic=virtual_mic,
     )
     # What builds something for the first time says so; that is no part of the JSON.
     progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731

@@ -13,18 +13,20 @@ from rtsep.errors import WrongCall
 if TYPE_CHECKING:
     from rtsep.live.presets import Preset
 
+# What options mean that are given without a value.
+_ALONE = {"--midi": "", "--virtual-mic": "rtsep"}
 _ELSEWHERE = {"gain": "gains", "mute": "mutes", "solo": "solos"}
 
 
 class RunCommand(TyperCommand):
-    """`run`: mistakes in its preset are told with file and line, and `--midi` may stand alone."""
+    """`run`: mistakes in its preset are told with file and line; some options may stand alone."""
 
     def parse_args(self, ctx, args):
         given = []
         for argument, following in zip(args, [*args[1:], "-"], strict=True):
             given.append(argument)
-            if argument == "--midi" and following.startswith("-"):
-                given.append("")
+            if argument in _ALONE and following.startswith("-"):
+                given.append(_ALONE[argument])
         return super().parse_args(ctx, given)
 
     def invoke(self, ctx):

@@ -10,7 +10,7 @@ def findings() -> list[Finding]:
     try:
         import rtmidi
     except ImportError:
-        advice = "pip install python-rtmidi, for a controller's faders"
+        advice = "pip install 'rtsep[live]', for a controller's faders"
         return [Finding("midi", ADVICE, "python-rtmidi is not installed", advice)]
     ports, silent = {}, []
     for api in rtmidi.get_compiled_api():
@@ -18,7 +18,7 @@ def findings() -> list[Finding]:
         try:
             with quiet():
                 ports[name] = rtmidi.MidiIn(api).get_ports()
-        except (rtmidi.SystemError, rtmidi.RtMidiError):
+        except rtmidi.RtMidiError:
             silent.append(name)
     listed = [port for found in ports.values() for port in found]
     facts = {"ports": ports, "without_server": silent}

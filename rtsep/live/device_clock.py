@@ -25,6 +25,7 @@ _DELIVERIES = 8
 _SILENT = 3.0  # s without a call: nothing more will come
 _PATIENCE = 2000  # ms that a callback on the free clock waits for its stems
 _RING = 10.0  # s of ring for a file in the place of an input or output
+_TAKEN_EVERY = 0.01  # s: what a sink that plays on adds to the latency
 _LONGEST = 2.0  # s: a host that reports a longer latency does not know it
 
 
@@ -251,7 +252,7 @@ class DeviceClock:
     def _write(self) -> None:
         """Empties the ring into the sink, until the run is over."""
         try:
-            while not self._stopped.wait(0.05):
+            while not self._stopped.wait(_TAKEN_EVERY):
                 self._sink.write(self._gate.take())
             self._sink.write(self._gate.take())
         except Exception as error:

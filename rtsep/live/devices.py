@@ -7,6 +7,7 @@ without any device, everything that works on files works all the same.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ RATES = (8000, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 176400, 192000)
 INPUT, OUTPUT = "input", "output"
 # What a system plays through by itself, where PortAudio's own choice has a long latency.
 _PREFERRED = {"win32": "Windows WASAPI"}
+_CLIENT = ctypes.create_string_buffer(64)  # PortAudio keeps no copy
 _INVALID_RATE, _INVALID_CHANNELS, _UNAVAILABLE = -9997, -9998, -9985
 
 
@@ -60,6 +62,21 @@ def library():
             "(Fedora, Arch, Homebrew)"
         ) from None
     return sounddevice
+
+
+def name_client(name: str) -> None:
+    """What JACK calls the client of this process from now on, where there is a JACK."""
+    try:
+        sounddevice = library()
+        rename = ctypes.CDLL(sounddevice._libname).PaJack_SetClientName
+    except (NoDevices, AttributeError, OSError):
+        return  # a PortAudio without JACK
+    _CLIENT.value = name.encode()[: len(_CLIENT) - 1]
+    with quiet():
+        # It is asked for its name when it starts.
+        sounddevice._terminate()
+        rename(_CLIENT)
+        sounddevice._initialize()
 
 
 def installed() -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtsep.errors import WrongCall
@@ -34,6 +35,7 @@ class Ends:
     host_api: str | None = None
     channels: tuple[int, ...] | None = None
     exclusive: bool = False
+    virtual_mic: str | None = None
 
     def check(self) -> None:
         """Raises `WrongCall` for what can't be, before anything is opened."""
@@ -60,12 +62,15 @@ def is_file(name: str | Path) -> bool:
 
 
 def meant(ends: Ends, devices: bool, say: Callable[[str], None]) -> tuple:
-    """(input, output): each a `Device`, a `Path`, or "none"; of the input, "demo" is a path.
+    """(input, output): each a `Device`, a `Path`, or "none"; of the input, "demo" is a path, the
+    output may be a `Virtual` microphone.
 
     `devices`: those that were left out may be the default devices. Tells in one line where there
     is none. Raises `WrongCall` for what is no device, `NoDevices` where one is named and there
     can't be one.
     """
+    if ends.virtual_mic is not None:
+        return _with_microphone(ends, devices, say)
     if ends.input == DEMO or (ends.input is None and not devices):
         if ends.input is None:
             say("no input named: playing the demo")
@@ -86,6 +91,32 @@ def meant(ends: Ends, devices: bool, say: Callable[[str], None]) -> tuple:
             raise WrongCall(f"{option}: neither input nor output is a device")
         return source, sink
     return _with_devices(ends, source, sink, say)
+
+
+def _with_microphone(ends: Ends, devices: bool, say: Callable[[str], None]) -> tuple:
+    from rtsep.live.devices import Device, name_client
+    from rtsep.live.virtual_mic import Virtual, check_name
+
+    name = check_name(ends.virtual_mic)
+    if not devices:
+        raise WrongCall("--virtual-mic: other programs hear in real time: with --clock paced")
+    bare = replace(ends, virtual_mic=None)
+    if sys.platform != "linux":
+        from rtsep.live.devices import devices as all_of
+        from rtsep.live.loopback import driver
+
+        device, microphone = driver(all_of(ends.host_api))
+        say(f"other programs find this run as the microphone {microphone!r}")
+        return meant(replace(bare, output=str(device.index)), devices, say)
+    name_client(name)
+    source, _ = meant(replace(bare, output=NONE), devices, say)
+    if isinstance(source, Device) and "JACK" in source.host_api:
+        say(f"other programs find this run at the JACK ports {name}:out_0, {name}:out_1 …")
+        return meant(bare, devices, say)
+    if ends.output is not None:
+        raise WrongCall(f"--output {ends.output}: --virtual-mic takes its place")
+    say(f"other programs find this run as the microphone {name!r}")
+    return source, Virtual(name)
 
 
 def _with_devices(ends: Ends, source, sink, say: Callable[[str], None]) -> tuple:

@@ -29,10 +29,10 @@ class Live:
             live.wait(5)
             print(live.meters, live.stats["misses"])
 
-    `input`, `output`, `host_api`, `channels` ("1-2"), `routes` ({"voice": "1-2"}), `rate` and all
-    that follows are what `rtsep run` has as options; gains are factors, `ceiling` (the limiter's,
-    None: off) and `input_gain` too. `model` is a name or a checkpoint's path. `progress` is told
-    what takes long while an engine is built for the first time.
+    `input`, `output`, `virtual_mic`, `host_api`, `channels` ("1-2"), `routes` ({"voice": "1-2"}),
+    `rate` and all that follows are what `rtsep run` has as options; gains are factors, `ceiling`
+    (the limiter's, None: off) and `input_gain` too. `model` is a name or a checkpoint's path.
+    `progress` is told what takes long while an engine is built for the first time.
 
     Making it builds the engine, in a process of its own, and fixes the latency; entering the `with`
     statement, or `start`, begins; leaving it, or `stop`, ends and completes all files. It needs no
@@ -50,6 +50,7 @@ class Live:
         input: str | Path | None = None,
         output: str | Path | None = None,
         *,
+        virtual_mic: str | None = None,
         host_api: str | None = None,
         channels: str | None = None,
         routes: Mapping[str, str] | None = None,
@@ -77,7 +78,17 @@ class Live:
         if clock not in ("paced", "free"):
             raise WrongCall(f"clock {clock!r}: paced or free")
         taken = None if channels is None else parse_channels(channels)
-        ends = Ends(input, output, rate, duration, overwrite, host_api, taken, exclusive)
+        ends = Ends(
+            input,
+            output,
+            rate,
+            duration,
+            overwrite,
+            host_api,
+            taken,
+            exclusive,
+            virtual_mic=virtual_mic,
+        )
         options = Options(
             model=str(model),
             engine=engine,

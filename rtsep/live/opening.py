@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rtsep.errors import WrongCall
+from rtsep.live.devices import Device
 from rtsep.live.ends import NONE, Ends, meant
 from rtsep.live.options import DEFAULT_BLOCK, Options
 from rtsep.live.process import WorkerProcess
+from rtsep.live.virtual_mic import Virtual, VirtualMic
 
 _USUAL = 2  # channels of a device that are taken or played on where none are named
 _MOST_OF_NONE = 48000  # Hz of a run that neither a file nor a device gives a rate
@@ -32,11 +34,10 @@ def open_session(
         process = WorkerProcess()  # loads its libraries while we load ours
         undo.callback(process.stop)
         source, sink = meant(ends, options.paced, say)
-        if isinstance(source, Path) or source == NONE:
-            if isinstance(sink, Path) or sink == NONE:
-                session = _simulated(ends, options, source, sink, progress, say, process, undo)
-                undo.pop_all()
-                return session
+        if not isinstance(source, Device) and not isinstance(sink, Device):
+            session = _simulated(ends, options, source, sink, progress, say, process, undo)
+            undo.pop_all()
+            return session
         session = _on_devices(ends, options, source, sink, progress, say, process, undo)
         undo.pop_all()
         return session
@@ -48,7 +49,7 @@ def _simulated(ends, options, source, sink, progress, say, process, undo):
     feed = _feed(ends, source, ends.rate, say, undo)
     wiring = _wiring(ends, options, feed.channels, None)
     if wiring.outputs and sink != NONE:
-        sink = _file(ends, sink, feed.rate, wiring.outputs, undo)
+        sink = _sink(ends, sink, feed.rate, wiring.outputs, say, undo)
     else:
         sink = None
     options = _limited(ends, options, feed.rate)
@@ -64,8 +65,8 @@ def _on_devices(ends, options, source, sink, progress, say, process, undo):
     from rtsep.live.device_stream import plan
     from rtsep.live.session import Session
 
-    microphone = None if isinstance(source, Path) or source == NONE else source
-    loudspeaker = None if isinstance(sink, Path) or sink == NONE else sink
+    microphone = source if isinstance(source, Device) else None
+    loudspeaker = sink if isinstance(sink, Device) else None
     feed = None
     if microphone is None:
         rate = ends.rate or _rate_of(source, loudspeaker)
@@ -88,8 +89,8 @@ def _on_devices(ends, options, source, sink, progress, say, process, undo):
     if microphone is None:
         feed = _feed(ends, source, stream.rate, say, undo)
     file = None
-    if isinstance(sink, Path):
-        file = _file(ends, sink, stream.rate, wiring.outputs, undo)
+    if loudspeaker is None and sink != NONE:
+        file = _sink(ends, sink, stream.rate, wiring.outputs, say, undo)
     options = _limited(ends, options, stream.rate)
     clock = DeviceClock(stream, feed, file)
     undo.callback(clock.close)
@@ -152,12 +153,15 @@ def _feed(ends: Ends, source, rate: int | None, say, undo: ExitStack):
     return feed
 
 
-def _file(ends: Ends, sink: Path, rate: int, channels: int, undo: ExitStack):
-    from rtsep.live.feeds import FileSink
+def _sink(ends: Ends, sink: Path | Virtual, rate: int, channels: int, say, undo: ExitStack):
+    if isinstance(sink, Virtual):
+        taker = VirtualMic(sink.name, rate, channels, say)
+    else:
+        from rtsep.live.feeds import FileSink
 
-    file = FileSink(sink, rate, channels, ends.overwrite)
-    undo.callback(file.close)
-    return file
+        taker = FileSink(sink, rate, channels, ends.overwrite)
+    undo.callback(taker.close)
+    return taker
 
 
 def _limited(ends: Ends, options: Options, rate: int) -> Options:
