@@ -134,6 +134,36 @@ def queues(results: Path = RESULTS) -> str:
     return "\n".join([*lines, "", note + machine(report)])
 
 
+def full_band(results: Path = RESULTS) -> str:
+    """How far the voice above the model's band is from the clean one, by what is done there."""
+    report = json.loads((results / "full_band.json").read_text())
+    low, high = report["band_hz"]
+    forms = {
+        "shared": "shared (`--full-band`, the default)",
+        "left_out": "left out of the voice (`--no-full-band`)",
+        "left_in": "left in the voice",
+    }
+    kinds = list(dict.fromkeys(row["noise"] for row in report["by_noise_and_snr"]))
+    lines = [
+        line("what lies above the model's band", *kinds, "all"),
+        line("---", *("---:" for _ in kinds), "---:"),
+    ]
+    for form, words in forms.items():
+        cells = []
+        for kind in kinds:
+            rows = [row[form] for row in report["by_noise_and_snr"] if row["noise"] == kind]
+            cells.append(f"{sum(rows) / len(rows):.1f}")
+        lines.append(line(words, *cells, f"**{report['distance_db'][form]:.1f}**"))
+    ratios = " and ".join(f"{ratio}" for ratio in sorted({row["snr"] for row in report["results"]}))
+    voices = len({row["voice"] for row in report["results"]})
+    note = (
+        f"Log-spectral distance of `{report['model']}`'s voice to the clean one, {low // 1000} to "
+        f"{high // 1000} kHz, in dB: {voices} recordings of wide-band speech in noise at {ratios} "
+        "dB (`benchmarks/full_band.py`)."
+    )
+    return "\n".join([*lines, "", note])
+
+
 def models(results: Path = RESULTS) -> str:
     """What ships, from the checkpoints themselves."""
     from rtsep.checkpoints import parameter_count, read_spec
@@ -204,6 +234,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "startup": startup,
     "latency": latency,
     "queues": queues,
+    "full_band": full_band,
     **engine_tables.TABLES,
 }
 

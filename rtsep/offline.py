@@ -25,6 +25,7 @@ def separate(
     engine: str = "auto",
     chunk: int | None = None,
     precision: str | None = None,
+    full_band: bool = True,
 ) -> dict[str, np.ndarray]:
     """Each stem's name and sound, float32, in the shape of `mixture`.
 
@@ -33,7 +34,8 @@ def separate(
     `rate` is the mixture's, in Hz; full scale is ±1. `model` is a shipped one's name, a
     checkpoint's path or a `Separator`; `engine`, `chunk` and `precision` are those of
     `rtsep.engines.build` (a larger chunk is faster and gives the same to 1e-5). The stems sum to
-    the mixture.
+    the mixture; `full_band`: what it has above the model's band is shared among them, or all the
+    remainder's.
 
     Raises `WrongCall` for a mixture that is no such array, or holds no samples, NaN or infinity.
     """
@@ -48,7 +50,15 @@ def separate(
         raise WrongCall("the mixture holds no samples")
     if not np.isfinite(sound).all():
         raise WrongCall("the mixture holds NaN or infinity")
-    pipeline = build(model, rate, sound.shape[0], engine=engine, chunk=chunk, precision=precision)
+    pipeline = build(
+        model,
+        rate,
+        sound.shape[0],
+        engine=engine,
+        chunk=chunk,
+        precision=precision,
+        full_band=full_band,
+    )
     try:
         stems = np.empty((len(pipeline.stems), *sound.shape), np.float32)
         blocks = (sound[:, n : n + _BLOCK] for n in range(0, sound.shape[1], _BLOCK))

@@ -20,9 +20,11 @@ from time import perf_counter_ns
 import numpy as np
 
 from rtsep.audio.fifo import Fifo
+from rtsep.audio.filters import find as find_filter
 from rtsep.audio.rates import check_rate
 from rtsep.audio.resampling import Resampler
 from rtsep.errors import WrongCall
+from rtsep.full_band import FullBand
 
 _PIECE = 4096  # input samples taken at once, at most: bounds the memory of long blocks
 
@@ -36,6 +38,7 @@ def build(
     chunk: int | None = None,
     precision: str | None = None,
     filter: str = "standard",
+    full_band: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """A pipeline with an engine of its own, built for `channels`; see `rtsep.engines.build`.
@@ -52,7 +55,7 @@ def build(
     made = engines.build(
         model, engine, chunk=chunk, batch=batch, precision=precision, progress=progress
     )
-    return Pipeline(made, rate, channels, filter)
+    return Pipeline(made, rate, channels, filter, full_band)
 
 
 class Pipeline:
@@ -60,7 +63,8 @@ class Pipeline:
 
     A mono model hears each channel as a row of its batch; any other model hears its own number of
     channels, or mono on all of them, and then gives their mean. Only the stems beside the
-    remainder stem are resampled; that one is what they leave of the input, at its full bandwidth.
+    remainder stem are resampled; that one is what they leave of the input. What the input has above
+    the model's band is shared among all stems (`full_band`, see `full_band.py`), or all left to it.
 
     Attributes: `stems`, `primary`, `remainder`; `delay`, the algorithmic delay in samples of
     `rate`: an output sample may depend on that many samples after it, and `parts` says what of it
@@ -73,7 +77,14 @@ class Pipeline:
     Raises `WrongCall` for a rate or channel count that does not go with the engine.
     """
 
-    def __init__(self, engine, rate: int, channels: int, filter: str = "standard"):
+    def __init__(
+        self,
+        engine,
+        rate: int,
+        channels: int,
+        filter: str = "standard",
+        full_band: bool = False,
+    ):
         spec = engine.spec
         batch = self.batch_for(spec, channels)
         if spec.batch != batch:
@@ -86,17 +97,23 @@ class Pipeline:
         self.on_step: Callable[[int], None] | None = None
 
         half_width = Fraction(0)
-        self._to_model = self._from_model = None
+        self._to_model = self._from_model = self._shares = None
         if rate != spec.rate:
+            shared = full_band and rate > spec.rate and bool(self._kept)
             self._to_model = Resampler(rate, spec.rate, channels, filter)
             half_width = self._to_model.half_width
             self._from_model = Resampler(
                 spec.rate,
                 rate,
-                len(self._kept) * channels,
+                # What the model hears passes too: what is above it is what it leaves of the sound.
+                (len(self._kept) + shared) * channels,
                 filter,
                 delay=-half_width - Fraction(spec.latency, spec.rate),
             )
+            if shared:
+                top = find_filter(filter).passband * spec.rate
+                self._shares = FullBand(rate, top, len(self._kept) + 1, channels)
+                self._low = Fifo(channels, spec.latency + spec.chunk)
         model = Fraction(spec.latency * rate, spec.rate)
         # Samples are whole: the one that lies a fraction beyond the filter's end is not needed.
         self.delay = floor(2 * half_width * rate + model)
@@ -132,6 +149,11 @@ class Pipeline:
         if self._to_model is not None:
             self._to_model.reset()
             self._from_model.reset()
+        if self._shares is not None:
+            self._shares.reset()
+            # As late as the stems.
+            self._low.clear()
+            self._low.put(np.zeros((self.channels, self.engine.spec.latency), np.float32))
         self._dry.clear()
         self._filled = 0  # samples of the current chunk
         self._chunks = 0  # chunks that the engine has had
@@ -195,6 +217,8 @@ class Pipeline:
             part = low[:, used : used + n]
             target = self._mixture[..., self._filled : self._filled + n]
             target[...] = part[:, None] if target.shape[0] == self.channels else part[None]
+            if self._shares is not None:
+                self._low.put(part)
             self._filled += n
             used += n
             if self._filled == chunk:
@@ -228,15 +252,29 @@ class Pipeline:
             late = self._chunks * stems.shape[1] - self.engine.spec.latency - self._given
             sound = stems[:, stems.shape[1] - max(0, late) :]
         else:
+            if self._shares is not None:
+                stems = np.concatenate([stems, self._low.take(stems.shape[1])])
             sound = self._from_model.process(stems)
         count = sound.shape[1]
+        dry = self._dry.take(count)
+        sound = sound.reshape(len(sound) // self.channels, self.channels, count)
+        if self._shares is not None:
+            self._share(sound, dry)
         place = slice(self._given - begin, self._given - begin + count)
-        out[self._kept, :, place] = sound.reshape(len(self._kept), self.channels, count)
+        out[self._kept, :, place] = sound[: len(self._kept)]
         rest = out[self._rest, :, place]
-        rest[...] = self._dry.take(count)
+        rest[...] = dry
         for stem in self._kept:
             rest -= out[stem, :, place]
         self._given += count
+
+    def _share(self, sound: np.ndarray, dry: np.ndarray) -> None:
+        """Shares what `dry` has above the model's band; the last of `sound` is what lies in it."""
+        low = sound[-1]
+        high = dry - low
+        for stem in sound[:-1]:
+            low -= stem  # what the remainder has there
+        self._shares.share(sound, high)
 
     def _latency(self) -> int:
         """The most that output is behind input: just before each chunk of a period completes."""

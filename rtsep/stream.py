@@ -23,7 +23,7 @@ class Stream:
     of the blocks; their sum is the mixture, that much late. `latency` is the least that holds for
     all sizes. `model`, `engine`, `chunk` and `precision` are those of
     `rtsep.engines.build`; `filter` ("standard" or "short") resamples where `rate` is not the
-    model's.
+    model's; where it is above, `full_band` shares what the model does not hear among the stems.
 
     Attributes: `stems`, `primary`, `rate` (Hz), `channels`, `latency` (samples at `rate`).
     The engine is this stream's own; use it from one thread at a time, and close it.
@@ -39,6 +39,7 @@ class Stream:
         chunk: int | None = None,
         precision: str | None = None,
         filter: str = "standard",
+        full_band: bool = True,
         progress: Callable[[str], None] | None = None,
     ):
         self._pipeline = build(
@@ -49,6 +50,7 @@ class Stream:
             chunk=chunk,
             precision=precision,
             filter=filter,
+            full_band=full_band,
             progress=progress,
         )
         self.rate, self.channels = rate, channels

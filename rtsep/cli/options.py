@@ -12,3 +12,6 @@ Arch = Annotated[
 Config = Annotated[
     str | None, typer.Option(help="With --arch: one of its configurations. Default: the first.")
 ]
+FullBand = Annotated[
+    bool, typer.Option(help="Share what lies above the model's band among the stems.")
+]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli import run_preset
-from rtsep.cli.options import Arch, Config
+from rtsep.cli.options import Arch, Config, FullBand
 
 
 def command(
@@ -129,6 +129,7 @@ def command(
             help="The limiter's ceiling: what stays below it passes bit for bit.", metavar="DB|off"
         ),
     ] = "0dB",
+    full_band: FullBand = True,
     idle: Annotated[
         float,
         typer.Option(
@@ -213,6 +214,7 @@ def command(
         on_miss=on_miss,
         ceiling=_ceiling(limit),
         input_gain=_level("--input-gain", input_gain),
+        full_band=full_band,
         idle=idle,
         record=record,
         recordable=desk,

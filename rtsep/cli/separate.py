@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli.options import FullBand
 from rtsep.errors import Failure, WrongCall
 
 
@@ -37,6 +39,7 @@ def command(
         str | None,
         typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
     ] = None,
+    full_band: FullBand = True,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -44,6 +47,7 @@ def command(
 
     Stems have their input's rate, channels and length, and lie under it sample by sample.
     """
+    from rtsep import pipeline
     from rtsep.checkpoints import read_spec
     from rtsep.models import find
 
@@ -53,7 +57,15 @@ def command(
     for job in jobs:
         _check_channels(spec, job)
     _check_targets(jobs, spec.stems, overwrite)
-    done = _run(jobs, model, engine, chunk, precision, overwrite, quiet=as_json)
+    build = functools.partial(
+        pipeline.build,
+        model,
+        engine=engine,
+        chunk=chunk,
+        precision=precision,
+        full_band=full_band,
+    )
+    done = _run(jobs, build, overwrite, quiet=as_json)
     if as_json:
         print(json.dumps(done, indent=2))
     else:
@@ -121,9 +133,9 @@ def _check_folder(folder: Path) -> None:
         raise Failure(f"{there}: can't be written to")
 
 
-def _run(jobs: list[_Job], model, engine, chunk, precision, overwrite: bool, quiet: bool) -> dict:
+def _run(jobs: list[_Job], build, overwrite: bool, quiet: bool) -> dict:
+    """`build(rate, channels, progress=...)` makes a pipeline."""
     from rtsep.offline import separate_file
-    from rtsep.pipeline import build
 
     start, results, pipeline = time.perf_counter(), [], None
     with contextlib.ExitStack() as stack:
@@ -131,15 +143,7 @@ def _run(jobs: list[_Job], model, engine, chunk, precision, overwrite: bool, qui
         for job in jobs:
             bar.begin(job.file.name, job.frames)
             if pipeline is None or (pipeline.rate, pipeline.channels) != (job.rate, job.channels):
-                pipeline = build(
-                    model,
-                    job.rate,
-                    job.channels,
-                    engine=engine,
-                    chunk=chunk,
-                    precision=precision,
-                    progress=bar.say,
-                )
+                pipeline = build(job.rate, job.channels, progress=bar.say)
                 stack.callback(pipeline.close)
             bar.say("")
             begin = time.perf_counter()

@@ -26,8 +26,9 @@ class Options:
     `fade_up` seconds the output rises (None: one where a device is played to). After `idle` seconds
     of silence the worker rests until there is sound again (0: never). `record` is a folder to
     record to from the start; with `recordable` recording may begin under way, and the rings hold as
-    much as for that. `factory`
-    ("module:function", called with `channels` and `chunk`) makes the engine in place of `model`.
+    much as for that. `full_band`: what lies above the model's band is shared among the stems, or
+    all the remainder's. `factory` ("module:function", called with `channels` and `chunk`) makes the
+    engine in place of `model`.
     """
 
     model: str = "convtasnet"
@@ -49,6 +50,7 @@ class Options:
     fade_up: float | None = None
     idle: float = 0.0
     limit: int | None = None
+    full_band: bool = False
     record: str | Path | None = None
     recordable: bool = False
     overwrite: bool = False

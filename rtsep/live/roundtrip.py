@@ -210,6 +210,7 @@ def with_engine(
         "factory": options.factory,
         "rate": ends.rate,
         "channels": 1,
+        "full_band": options.full_band,
     }
     pipeline = build(job, progress)
     try:

@@ -80,6 +80,7 @@ class Session:
             "factory": options.factory,
             "rate": rate,
             "channels": channels,
+            "full_band": options.full_band,
         }
         try:
             if options.factory is None:

@@ -250,7 +250,13 @@ def build(job: dict, progress) -> Pipeline:
             precision=job.get("precision"),
             progress=progress,
         )
-    return Pipeline(engine, job["rate"], channels, filter=job.get("filter", "standard"))
+    return Pipeline(
+        engine,
+        job["rate"],
+        channels,
+        filter=job.get("filter", "standard"),
+        full_band=job.get("full_band", False),
+    )
 
 
 def describe(pipeline: Pipeline) -> dict:
