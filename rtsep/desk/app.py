@@ -32,7 +32,7 @@ from rtsep.live.layout import BINS, CAPTURE, LAST_MISS, RATE, STEP_HISTOGRAM, Bl
 from rtsep.live.ring import written
 from rtsep.live.status import Status
 
-_FAST, _SLOW = 1 / 15, 1 / 3  # s between two looks: at faders and meters, at all else
+_FAST, _SLOW = 1 / 12, 1 / 3  # s between two looks: at faders and meters, at all else
 _ALIVE = 1.0  # s between two signs of life
 _TWICE = 3.0  # s in which the second q ends the run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -30,21 +31,23 @@ class Heading(Vertical):
         weights = ", random weights" if hello.get("untrained") else ""
         self._what.update(what + f" on {facts['engine']}{weights}, {facts['model_rate']} Hz")
         device, width = facts["device"], facts["channels"]
+        driven = f"{hello.get('clock', '')} simulated clock".strip()
         parts = [
             f"{facts['rate']} Hz, {width} channel{'s' if width > 1 else ''}",
-            f"{hello.get('clock', '')} simulated clock" if device is None else device["host_api"],
+            driven if device is None else device["host_api"],
         ]
         if hello:
             parts = [f"{hello['source']} → {hello['sink']}", *parts, hello["granted"]]
         self._ends.update(Content(" · ".join(parts)))
 
-    def tick(self, now: str, taking: str | None, taken: float) -> None:
-        """`taking`: where is recorded to, for `taken` seconds so far."""
-        ticked = (now, taking, int(taken))
+    def tick(self, now: str, taking: str | None, seconds: float) -> None:
+        """`taking`: where is recorded to, for so many `seconds` so far."""
+        ticked = (now, taking, int(seconds))
         if ticked == self._ticked:
             return
         self._ticked = ticked
         text = Content(now)
         if taking is not None:
-            text = Content.styled(f"● {taking} {clock(taken)}   ", "bold ansi_red") + text
+            taken = f"● {Path(taking).name} {clock(seconds)}   "
+            text = Content.styled(taken, "bold ansi_red") + text
         self._time.update(text)

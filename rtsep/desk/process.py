@@ -71,7 +71,7 @@ class DeskProcess:
         finally:
             theirs.close()
         self._out, self._lock = bytearray(), threading.Lock()
-        self._heard = time.monotonic() + _BEGINS - patience
+        self._left, self._looked = _BEGINS, time.monotonic()  # until it counts as hung
         self._asked, self._said = False, None
         self._over = False
         self._say(hello=hello)
@@ -100,9 +100,12 @@ class DeskProcess:
         """Whether it has the terminal. To be called now and then: tells it of the recording too."""
         if self._over:
             return False
-        silent = time.monotonic() - self._heard
-        if self._process.poll() is None and silent > self._patience:
-            self._said = f"the desk hung for {silent:.0f} s and was ended"
+        now = time.monotonic()
+        # In small steps: this process may have been stopped, and the desk with it.
+        self._left -= min(now - self._looked, 1.0)
+        self._looked = now
+        if self._process.poll() is None and self._left <= 0:
+            self._said = f"the desk hung for {self._patience:.0f} s and was ended"
             self._process.kill()
             self._process.wait()
         if self._process.poll() is None:
@@ -158,7 +161,7 @@ class DeskProcess:
                 return
             if not data:
                 return
-            self._heard = time.monotonic()
+            self._left = self._patience
             for message in lines.feed(data):
                 self._answer(message)
 

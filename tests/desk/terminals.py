@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -35,7 +36,8 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(theirs)
         self._theirs = theirs
-        self._said = bytearray()
+        self._said, self._read_to, self._text = bytearray(), 0, ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.process = subprocess.Popen(
             call or [*RTSEP, *map(str, arguments)],
             stdin=theirs,
@@ -55,7 +57,12 @@ class Terminal:
     @property
     def plain(self) -> str:
         """... without what is no text."""
-        return re.sub(r"\x1b\[[0-9;?<>$]*[a-zA-Z]", "", self.shown)
+        said = bytes(self._said[self._read_to :])
+        # What has come in part is read the next time.
+        said = re.sub(rb"\x1b(\[[0-9;?<>$]*)?$", b"", said)
+        self._read_to += len(said)
+        self._text += re.sub(r"\x1b\[[0-9;?<>$]*[a-zA-Z]", "", self._decoder.decode(said))
+        return self._text
 
     @property
     def modes(self) -> list:
@@ -89,7 +96,7 @@ class Terminal:
         limit = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < limit, f"waited in vain: {self.plain[-2000:]}"
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def ends(self) -> int:
         """The run's exit code, once it is over."""

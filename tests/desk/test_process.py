@@ -77,7 +77,7 @@ def test_takes_by_key_and_the_end_by_the_desk(sound, tmp_path):
     with Terminal("--input", path, "--desk", "--record", tmp_path / "rec") as terminal:
         terminal.desk()
         first, second = tmp_path / "rec", tmp_path / "rec-2"
-        terminal.until(lambda: f"● {tmp_path}"[:9] in terminal.plain)
+        terminal.until(lambda: "● rec 0:0" in terminal.plain)
         terminal.type("r")
         terminal.until(lambda: "recorded to" in terminal.plain)
         terminal.type("r")
