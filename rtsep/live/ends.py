@@ -25,6 +25,7 @@ class Ends:
     devices, or where there are none the demo, and nothing. `rate` in Hz (None: the input's own),
     `duration` in seconds of input (None: all of it). `channels` (from 0): those of the input that
     are separated, None for up to two. `exclusive`: the devices are for this run alone.
+    `virtual_mic`: in place of an output, a microphone of this name for other programs.
     """
 
     input: str | Path | None = None

@@ -38,9 +38,13 @@ def driver(among: Sequence[Device], platform: str = sys.platform) -> tuple[Devic
 
     Raises `Failure` with the steps to take where there is none.
     """
+    usual = next((device.host_api for device in among if device.default_output), None)
+    able = [device for device in among if device.outputs]
+    # A driver is there once for every host API: first of the one that other devices are taken from.
+    able.sort(key=lambda device: device.host_api != usual)
     for known, microphone in _DRIVERS.get(platform, ()):
-        for device in among:
-            if device.outputs and known in device.name.casefold():
+        for device in able:
+            if known in device.name.casefold():
                 return device, microphone.format(device.name)
     steps = _STEPS.get(platform, "there is none known for this system")
     raise Failure(f"--virtual-mic: {steps}")

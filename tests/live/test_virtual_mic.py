@@ -198,3 +198,12 @@ def test_drivers_of_other_systems_are_found_by_name(platform, names, chosen, mic
     assert device.name == chosen and said == microphone
     with pytest.raises(Failure, match="install a loopback driver"):
         driver(among[:1], platform)
+
+
+def test_a_driver_is_taken_from_the_host_api_of_the_other_devices():
+    among = [
+        Device(0, "CABLE Input", "MME", 0, 2, 44100, (0, 0)),
+        Device(1, "CABLE Input", "Windows WASAPI", 0, 2, 48000, (0, 0)),
+        Device(2, "Speakers", "Windows WASAPI", 0, 2, 48000, (0, 0), default_output=True),
+    ]
+    assert driver(among, "win32")[0].index == 1
