@@ -16,6 +16,7 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402 - the backend is chosen first
 from engine_tables import RESULTS, best  # noqa: E402
+from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
 
 
 def main() -> None:
@@ -31,7 +32,9 @@ def main() -> None:
 def steps(rows: list[dict], path: Path) -> None:
     """From median to maximum, paced, with the floor as a mark; the chunk nearest 8 ms."""
     names = list(dict.fromkeys(row["name"] for row in rows))
-    figure, axes = plt.subplots(len(names), 1, figsize=(8, 2.4 * len(names)), squeeze=False)
+    figure, axes = plt.subplots(
+        len(names), 1, figsize=(8, 2.4 * len(names)), squeeze=False, layout="constrained"
+    )
     for axis, name in zip(axes[:, 0], names, strict=True):
         own = [row for row in rows if row["name"] == name]
         chunk = min((row["chunk"] for row in own), key=lambda n: abs(n / own[0]["rate"] - 0.008))
@@ -45,11 +48,10 @@ def steps(rows: list[dict], path: Path) -> None:
             axis.plot(step["p99"], i, "|", color="tab:blue", label="p99" if i == 0 else None)
             axis.plot(row["floor_ms"], i, "x", color="tab:red", label="floor" if i == 0 else None)
         axis.set_yticks(range(len(own)), [f"{row['engine']} {row['precision']}" for row in own])
-        axis.set_xscale("log")
+        logarithmic(axis.xaxis)
         axis.set_title(f"{name}, chunks of {1e3 * chunk / own[0]['rate']:.3g} ms", fontsize=10)
         axis.set_xlabel("ms per step, paced, one core (line: to p99.9)")
-        axis.legend(fontsize=8)
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(path)
     plt.close(figure)
 
@@ -57,7 +59,9 @@ def steps(rows: list[dict], path: Path) -> None:
 def chunks(rows: list[dict], path: Path) -> None:
     """Real-time factor against the chunk."""
     names = list(dict.fromkeys(row["name"] for row in rows))
-    figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.4), squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(4 * len(names), 4), squeeze=False, layout="constrained"
+    )
     for axis, name in zip(axes[0], names, strict=True):
         own = [row for row in rows if row["name"] == name]
         for kind in dict.fromkeys((row["engine"], row["precision"]) for row in own):
@@ -67,15 +71,22 @@ def chunks(rows: list[dict], path: Path) -> None:
                 if (row["engine"], row["precision"]) == kind
             )
             axis.plot(*zip(*line, strict=True), marker="o", markersize=3, label=" ".join(kind))
-        axis.set_xscale("log")
-        axis.set_yscale("log")
+        logarithmic(axis.xaxis)
+        logarithmic(axis.yaxis)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("chunk, ms")
     axes[0][0].set_ylabel("real-time factor, paced")
-    axes[0][0].legend(fontsize=7)
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(path)
     plt.close(figure)
+
+
+def logarithmic(axis) -> None:
+    """With plain numbers at 1, 2 and 5 of each decade."""
+    {"x": axis.axes.set_xscale, "y": axis.axes.set_yscale}[axis.axis_name]("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 if __name__ == "__main__":
