@@ -64,6 +64,7 @@ def train(
     development: np.ndarray | None,
     options: Options,
     *,
+    earlier: dict | None = None,
     resume: bool = False,
     save: Callable[[nn.Module, dict], None] | None = None,
     say: Callable[[str], None] = print,
@@ -72,8 +73,10 @@ def train(
 
     Args:
         development: (cases, 2, samples) stems, scored now and then; None for no scores.
+        earlier: the "steps" and "minutes" that the model was trained for before.
         resume: whether to go on from the state in `options.work`.
-        save: gets the averaged model and a dict of how far it is, at each score and at the end.
+        save: gets the averaged model and a dict of how far it is, at each score and at the end:
+            steps and minutes with those of earlier.
 
     The state is written at each score, at the end, and when the training is stopped: by the
     options, or by Ctrl-C or SIGTERM, which are `KeyboardInterrupt` here once the step is done.
@@ -81,6 +84,7 @@ def train(
     settings = recipe.optimiser
     model.to(options.device)
     state = TrainingState.begin(model, settings.rate, settings.weight_decay)
+    state.earlier = earlier or {}
     identity = {"arch": recipe.arch, "params": repr(recipe.params), "seed": recipe.seed}
     options.work.mkdir(parents=True, exist_ok=True)
     if resume:
@@ -106,7 +110,10 @@ def train(
 
     def score() -> None:
         keep()
-        progress = {"steps": state.step, "minutes": round(state.seconds / 60, 1)}
+        progress: dict = {
+            "steps": state.step + state.earlier.get("steps", 0),
+            "minutes": round(state.seconds / 60 + state.earlier.get("minutes", 0), 1),
+        }
         if development is not None:
             gains = improvements(state.average, development)
             progress["si_sdr_i"] = {

@@ -62,9 +62,7 @@ def run(
     mixer = Mixer(corpus, training, recipe.mixing, recipe.seed)
 
     def save(average: nn.Module, progress: dict) -> None:
-        # What the first weights had learnt from counts too.
-        spent = {k: round(progress[k] + earlier.get(k, 0), 1) for k in ("steps", "minutes")}
-        card = recipe.card | {"trained": progress | spent}
+        card = recipe.card | {"trained": progress}
         checkpoints.save(average, out, name=recipe.name, card=card)
 
     return train(
@@ -73,6 +71,7 @@ def run(
         mixer,
         development,
         options,
+        earlier={k: earlier[k] for k in ("steps", "minutes") if k in earlier},
         resume=resume,
         save=save,
         say=say,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,7 +17,8 @@ from rtsep.errors import Failure
 class TrainingState:
     """The weights, their running average, the optimisers, and how far they are.
 
-    `seconds` is the time spent training, over all runs. There is no state of random numbers: what
+    `seconds` is the time spent training, over all runs; `earlier` is what the first weights were
+    trained for before: {"steps", "minutes"}, or nothing. There is no state of random numbers: what
     is drawn depends on the step alone.
     """
 
@@ -26,6 +27,7 @@ class TrainingState:
     optimisers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     seconds: float = 0.0
+    earlier: dict = field(default_factory=dict)
 
     @classmethod
     def begin(cls, model: nn.Module, rate: float, weight_decay: float) -> TrainingState:
@@ -69,6 +71,7 @@ class TrainingState:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
+            "earlier": self.earlier,
         }
         try:
             torch.save(content, part)
@@ -93,3 +96,4 @@ class TrainingState:
         for optimiser, stored in zip(self.optimisers, content["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
         self.step, self.seconds = content["step"], content["seconds"]
+        self.earlier = content["earlier"]

@@ -64,6 +64,14 @@ def test_another_start(recipe_file, data, tmp_path):
     torch.testing.assert_close(weights(second), weights(first), rtol=0, atol=0)
 
 
+def test_the_card_counts_what_the_first_weights_were_trained_for(recipe_file, data, tmp_path):
+    go(recipe_file, data, tmp_path / "a")
+    go(recipe_file, data, tmp_path / "b", init=tmp_path / "a" / "tiny.safetensors", stop_after=2)
+    go(recipe_file, data, tmp_path / "b", resume=True)
+    kept = rtsep.load(tmp_path / "b" / "tiny.safetensors")
+    assert kept.spec.card["trained"]["steps"] == 12
+
+
 def test_what_can_not_be_resumed_is_said(recipe_file, data, tmp_path):
     with pytest.raises(Failure, match="nothing to resume"):
         go(recipe_file, data, tmp_path, resume=True)
