@@ -58,9 +58,8 @@ def line(session) -> str:
     weights = "random weights  " if session.untrained else ""
     rest = "resting  " if status.resting() else ""
     bypass = "BYPASS  " if session.controls.bypass else ""
-    levels = "  ".join(
-        f"{name} {level:.0f} dB" for name, level in zip(session.stems, status.levels(), strict=True)
-    )
+    levels = zip(session.stems, status.levels(), strict=False)
+    levels = "  ".join(f"{name} {level:.0f} dB" for name, level in levels)
     misses = sum(status.misses().values())
     return (
         f"{session.clock.samples / session.rate:7.1f} s  {bypass}{weights}step p50 "

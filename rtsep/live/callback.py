@@ -7,6 +7,10 @@ the sounds of the times c − latency and on:
     mix   dry + wet · Σ (gain − 1) · stem        all gains 1: the dry sound, bit for bit
     stem  gain · stem                            an output that a stem is routed to
 
+When another worker takes over, its stems are cross-faded with the last one's over 20 ms, as long as
+both have them. Where the latency has to become longer nobody is heard for a moment, and dry is
+cross-faded from the old one to the new one.
+
 What comes in is amplified, what goes out protected: see `safety.py`. Where stems are missing,
 `fade.py` leads the corrections (the sum above) to nothing, so that dry goes on alone, or the whole
 mix (as far as it is wet) to silence. No call here allocates, locks, or enters Python.
@@ -20,7 +24,7 @@ import numpy as np
 from numba import carray, types
 
 from rtsep.live import layout as at
-from rtsep.live.fade import POSITION, advance, turn, weights
+from rtsep.live.fade import POSITION, PRESENT, advance, turn, weights
 from rtsep.live.histogram import count
 from rtsep.live.layout import (
     ACTIVE,
@@ -34,7 +38,13 @@ from rtsep.live.layout import (
     CAPTURE,
     CHANNELS,
     CLIPPED_IN,
+    COMPANY,
+    CROSS,
+    CROSS_FROM,
+    CROSS_LEFT,
     DATA,
+    DRY_FROM,
+    DRY_LEFT,
     FADE,
     FADE_STATE,
     FALL,
@@ -48,9 +58,12 @@ from rtsep.live.layout import (
     LAST_MISS,
     LAST_SOUND,
     LATENCY,
+    MAX_STEMS,
     MISSES,
     MIX,
     MUTE,
+    NEXT_LATENCY,
+    NOBODY,
     ON_MISS,
     OUT_BUS,
     OUT_CHANNEL,
@@ -73,6 +86,7 @@ from rtsep.live.layout import (
     VALID,
     WAKE,
     WET,
+    WIDTH,
     WORKER,
     XRUNS,
 )
@@ -93,7 +107,7 @@ PROTOTYPE = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
 )
 CONTINUE, COMPLETE = 0, 1
-RESTS = len(at.CAUSES)  # the worker rests in silence: no miss
+RESTS = len(at.CAUSES)  # the worker rests in silence, or nobody is to be heard: no miss
 _XRUN = 0b1111  # PortAudio's four flags for lost or late buffers, without "priming"
 MORE_AT_ONCE = 1 << 16  # our own flag: the host handed over more at once than was agreed on
 _WORDS = 1 << 40  # more than any block holds: views of it are never bounds-checked
@@ -139,34 +153,50 @@ def _aim(h, x):
     soloed = False
     for k in range(stems):
         soloed |= x[SOLO + k] != 0
-    for k in range(stems + 1):
-        if k == stems:
-            target = 0.0 if x[BYPASS] != 0 else x[WET]
-        elif x[MUTE + k] != 0 or (soloed and x[SOLO + k] == 0):
-            target = 0.0
-        else:
-            target = x[GAIN + k]
-        if target != x[RAMP_TARGET + k]:
-            x[RAMP_TARGET + k] = target
-            x[RAMP_STEP + k] = (target - x[RAMP_VALUE + k]) / h[FADE]
-            h[RAMP_LEFT + k] = h[FADE]
+    for k in range(stems):
+        heard = x[MUTE + k] == 0 and (not soloed or x[SOLO + k] != 0)
+        _aim_at(h, x, k, x[GAIN + k] if heard else 0.0)
+    _aim_at(h, x, MAX_STEMS, 0.0 if x[BYPASS] != 0 else x[WET])
+
+
+@compiled
+def _aim_at(h, x, ramp, target):
+    if target != x[RAMP_TARGET + ramp]:
+        x[RAMP_TARGET + ramp] = target
+        x[RAMP_STEP + ramp] = (target - x[RAMP_VALUE + ramp]) / h[FADE]
+        h[RAMP_LEFT + ramp] = h[FADE]
 
 
 @compiled
 def _ramp(h, x):
     """One sample further on all ramps."""
-    for k in range(h[STEMS] + 1):
-        left = h[RAMP_LEFT + k]
-        if left > 0:
-            h[RAMP_LEFT + k] = left - 1
-            x[RAMP_VALUE + k] += x[RAMP_STEP + k]
-            if left == 1:
-                x[RAMP_VALUE + k] = x[RAMP_TARGET + k]
+    for k in range(h[STEMS]):
+        _climb(h, x, k)
+    _climb(h, x, MAX_STEMS)
 
 
 @compiled
-def _there(h, ring, end):
-    return end <= 0 or written(h, ring) >= end
+def _climb(h, x, ramp):
+    left = h[RAMP_LEFT + ramp]
+    if left > 0:
+        h[RAMP_LEFT + ramp] = left - 1
+        x[RAMP_VALUE + ramp] += x[RAMP_STEP + ramp]
+        if left == 1:
+            x[RAMP_VALUE + ramp] = x[RAMP_TARGET + ramp]
+
+
+@compiled
+def _ready(h, end):
+    active = load(h, ACTIVE)
+    if end <= 0 or active == NOBODY:
+        return True
+    if active != h[LAST_ACTIVE] and load(h, COMPANY) == 1 + h[LAST_ACTIVE]:
+        last = h[LAST_ACTIVE]
+    elif h[CROSS_LEFT] > 0 and load(h, COMPANY) == 1 + h[CROSS_FROM]:
+        last = h[CROSS_FROM]
+    else:
+        last = active
+    return written(h, _ring(active)) >= end and written(h, _ring(last)) >= end
 
 
 @compiled
@@ -176,8 +206,8 @@ def _taped(h, clock):
 
 
 @compiled
-def _active(h):
-    return STEMS_A if load(h, ACTIVE) == 0 else STEMS_B
+def _ring(active):
+    return STEMS_A if active == 0 else STEMS_B
 
 
 @compiled
@@ -186,7 +216,7 @@ def _wait(h, end, clock):
     recorder is not far behind, or it makes no sense any more."""
     scratch = h[SCRATCH : SCRATCH + 2]
     until = now(scratch) + load(h, PATIENCE) * 1_000_000
-    while not (_there(h, _active(h), end) and _taped(h, clock)) and now(scratch) < until:
+    while not (_ready(h, end) and _taped(h, clock)) and now(scratch) < until:
         if load(h, WORKER) == at.DEAD or load(h, STOP):
             return
         nap(scratch)
@@ -217,44 +247,94 @@ def _cause(h, u8, ring, start, n, flags):
 
 
 @compiled
+def _over(h, u8, active, present, start, n, flags):
+    """Where another worker has taken over: is its signal to be cut in, in place of a cross-fade?
+
+    Begins the cross-fade where both have their stems, and ends it where one of them has them not.
+    """
+    last = h[LAST_ACTIVE]
+    h[LAST_ACTIVE] = active
+    if active != last:
+        h[CROSS_LEFT] = 0
+        if present and last != NOBODY and h[FADE_STATE + PRESENT]:
+            h[CROSS_FROM] = last
+            if _cause(h, u8, _ring(last), start, n, flags) < 0:
+                h[CROSS_LEFT] = h[CROSS]
+                return False
+        return True
+    if h[CROSS_LEFT] > 0:
+        if present and _cause(h, u8, _ring(h[CROSS_FROM]), start, n, flags) < 0:
+            return False
+        h[CROSS_LEFT] = 0
+        return True
+    return False
+
+
+@compiled
+def _dry_over(h):
+    """Begins the change to another latency, if one is wanted."""
+    wanted = load(h, NEXT_LATENCY)
+    if wanted != h[LATENCY]:
+        h[DRY_FROM], h[DRY_LEFT] = h[LATENCY], h[CROSS]
+        h[LATENCY] = wanted
+
+
+@compiled
+def _corrections(h, x, f32, ring, t, bus, c, wet):
+    """What is added to dry at time t, on an output that plays channel c of a bus."""
+    stem = h[ring + DATA] + (t & (h[ring + CAPACITY] - 1)) * h[ring + WIDTH] + c
+    if bus >= STEM:
+        k = bus - STEM
+        return x[RAMP_VALUE + k] * f32[stem + k * h[CHANNELS]]
+    corrections = 0.0
+    if bus == MIX:
+        for k in range(h[STEMS]):
+            gain = x[RAMP_VALUE + k]
+            corrections += (gain - 1) * f32[stem + k * h[CHANNELS]]
+        corrections *= wet
+    return corrections
+
+
+@compiled
 def _mix(h, x, f32, ring, start, out, n, present):
     """Fills `out` with n frames of what is heard of the times from `start` on."""
-    channels, outputs, stems = h[CHANNELS], h[OUTPUTS], h[STEMS]
+    channels, outputs = h[CHANNELS], h[OUTPUTS]
     length = h[FADE]
     fall = f32[h[FALL] : h[FALL] + length]
     silence = h[ON_MISS] == SILENCE
     dry_mask, dry_data = h[CAPTURE + CAPACITY] - 1, h[CAPTURE + DATA]
-    mask, data, width = h[ring + CAPACITY] - 1, h[ring + DATA], stems * channels
+    last, crossing, changing = _ring(h[CROSS_FROM]), h[CROSS_LEFT], h[DRY_LEFT]
+    sooner = h[LATENCY] - h[DRY_FROM]
     for i in range(n):
         t = start + i
         _ramp(h, x)
         signal, tail, behind = weights(h, FADE_STATE, fall)
         whole = signal == 1 and tail == 0
         here = h[FADE_STATE + POSITION] % (2 * length)
-        wet = x[RAMP_VALUE + stems]
+        wet = x[RAMP_VALUE + MAX_STEMS]
+        old = (crossing - i - 0.5) / h[CROSS]  # the weights of what is left behind
+        old_dry = (changing - i - 0.5) / h[CROSS]
         for o in range(outputs):
             bus, c = h[OUT_BUS + o], h[OUT_CHANNEL + o]
             dry = 0.0
             corrections = 0.0  # what fades
             if t >= 0 and bus == MIX:
                 dry = np.float64(f32[dry_data + (t & dry_mask) * channels + c])
+            if old_dry > 0 and t + sooner >= 0 and bus == MIX:
+                before = np.float64(f32[dry_data + ((t + sooner) & dry_mask) * channels + c])
+                dry += old_dry * (before - dry)
             if t >= 0 and present:
-                stem = data + (t & mask) * width + c
-                if bus == MIX:
-                    for k in range(stems):
-                        gain = x[RAMP_VALUE + k]
-                        corrections += (gain - 1) * f32[stem + k * channels]
-                    corrections *= wet
-                elif bus >= STEM:
-                    k = bus - STEM
-                    corrections = x[RAMP_VALUE + k] * f32[stem + k * channels]
+                corrections = _corrections(h, x, f32, ring, t, bus, c, wet)
+                if old > 0:
+                    before = _corrections(h, x, f32, last, t, bus, c, wet)
+                    corrections += old * (before - corrections)
             if silence:
                 # What dry/wet and bypass leave of the mixture needs no stems.
                 corrections += wet * dry
                 dry -= wet * dry
             if not whole:
-                old = f32[h[HISTORY] + behind * outputs + o]
-                corrections = corrections * signal + old * tail
+                tailing = f32[h[HISTORY] + behind * outputs + o]
+                corrections = corrections * signal + tailing * tail
             f32[h[HISTORY] + here * outputs + o] = corrections
             out[i * outputs + o] = dry + corrections
         advance(h, FADE_STATE, length)
@@ -263,26 +343,30 @@ def _mix(h, x, f32, ring, start, out, n, present):
 @compiled
 def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
     clock = _capture(h, x, f32, u8, source, n, silent)
-    post(h[WAKE])
+    post(load(h, WAKE))
+    _dry_over(h)
     start = clock - h[LATENCY]
     if load(h, PATIENCE):
         _wait(h, start + n, clock)
     active = load(h, ACTIVE)
-    ring = STEMS_A if active == 0 else STEMS_B
-    cause = _cause(h, u8, ring, start, n, flags)
+    ring = _ring(active)
+    cause = RESTS if active == NOBODY else _cause(h, u8, ring, start, n, flags)
     present = cause < 0
     if not present and cause != RESTS:
         h[MISSES + cause] += 1
         h[LAST_MISS] = clock
-    turn(h, FADE_STATE, present, active != h[LAST_ACTIVE])
-    h[LAST_ACTIVE] = active
+    renew = _over(h, u8, active, present, start, n, flags)
+    turn(h, FADE_STATE, present, renew)
     _aim(h, x)
     if not deaf:
         _mix(h, x, f32, ring, start, out, n, present)
         protect(h, x, out, n, clock)
     reserve(h, PLAYED, n)
     set_flags(h, u8, PLAYED, clock, n, 1 + active if present else 0)
+    set_flags(h, u8, PLAYED, clock, min(n, h[CROSS_LEFT]), 3 + active)
     publish(h, PLAYED, clock + n)
+    h[CROSS_LEFT] = max(0, h[CROSS_LEFT] - n)
+    h[DRY_LEFT] = max(0, h[DRY_LEFT] - n)
     if flags & _XRUN:
         h[XRUNS] += 1
 

@@ -43,6 +43,7 @@ class SimulatedClock:
         self._block, self._source, self._sink = block, source, sink
         self._blocks = [blocks] if isinstance(blocks, int) else list(blocks)
         self._paced, self._limit = paced, limit
+        self._tail = int(block.i64[LATENCY])
         self.stalls = 0
         self.samples = 0  # given to the callback so far, without what only fills the last block
         self.error: Exception | None = None
@@ -53,6 +54,10 @@ class SimulatedClock:
 
     def start(self) -> None:
         self._thread.start()
+
+    def extend(self, samples: int) -> None:
+        """The internal latency has become so much longer: so does the run."""
+        self._tail += samples
 
     def stop(self) -> None:
         """Ends the run at the next block."""
@@ -74,7 +79,7 @@ class SimulatedClock:
 
     def _run(self) -> None:
         h, call, user = self._block.i64, bound(), self._block.address
-        rate, tail = int(h[RATE]), int(h[LATENCY])
+        rate = int(h[RATE])
         inputs, outputs = int(h[INPUTS]), int(h[OUTPUTS])
         largest = max(self._blocks)
         slack = max(min(self._blocks) // 2 / rate, 0.0005)
@@ -86,7 +91,7 @@ class SimulatedClock:
             if end is None:
                 taken = self._take(x[:n])
                 if taken < n:
-                    end = self.samples + taken + tail
+                    end = self.samples + taken + self._tail
             else:
                 x[:n] = 0
             if self._paced:

@@ -101,7 +101,8 @@ class Controls:
     def heard(self) -> dict[str, float]:
         """By stem, the factor that gain, mute and solo come to."""
         self._values()
-        return dict(zip(self.stems, map(float, desired_gains(self._block)), strict=False))
+        gains = desired_gains(self._block)
+        return {stem: float(gains[slot]) for stem, slot in self._slots().items()}
 
     @property
     def scene(self) -> Scene:
@@ -122,18 +123,19 @@ class Controls:
         wet = share(scene.wet)
         untouched = not scene.chooses and not self.facts["routed"]
         solos = (self.facts["primary"],) if untouched else scene.solos
-        for first, wanted in (
-            (layout.GAIN, [factor(scene.gains.get(stem, 1.0)) for stem in stems]),
-            (layout.MUTE, [stem in scene.mutes for stem in stems]),
-            (layout.SOLO, [stem in solos for stem in stems]),
-            (layout.WET, [wet, scene.bypass]),
+        slots = list(self._slots().values())
+        for first, places, wanted in (
+            (layout.GAIN, slots, [factor(scene.gains.get(stem, 1.0)) for stem in stems]),
+            (layout.MUTE, slots, [stem in scene.mutes for stem in stems]),
+            (layout.SOLO, slots, [stem in solos for stem in stems]),
+            (layout.WET, [0, 1], [wet, scene.bypass]),
         ):
-            values[first : first + len(wanted)] = wanted
+            values[[first + place for place in places]] = wanted
         self._block.i64[layout.UNTOUCHED] = untouched
 
     def _choose(self, slot: int, value: float) -> None:
         """Somebody chooses: that the primary stem is soloed was only ours."""
-        ours = layout.SOLO + self.stems.index(self.facts["primary"])
+        ours = layout.SOLO + self._slots()[self.facts["primary"]]
         values, untouched = self._values(), self.untouched
         values[slot] = value
         if untouched:
@@ -141,6 +143,11 @@ class Controls:
             # Last, so that nothing is heard meanwhile that neither was nor will be.
             if slot != ours:
                 values[ours] = 0
+
+    def _slots(self) -> dict[str, int]:
+        """By stem, where its controls stand."""
+        facts = self.facts
+        return dict(zip(facts["stems"], facts.get("slots", range(layout.MAX_STEMS)), strict=False))
 
     def _values(self):
         values = self._block.f64
@@ -150,7 +157,7 @@ class Controls:
 
 
 class Table(Mapping):
-    """One kind of control by stem. The stems are fixed; values can be assigned."""
+    """One kind of control by stem, of those that the run has now; values can be assigned."""
 
     def __init__(
         self,
@@ -184,10 +191,10 @@ class Table(Mapping):
 
     def _slot(self, stem: str) -> int:
         self._controls._values()
-        stems = self._controls.stems
-        if stem not in stems:
-            raise WrongCall(f"no stem {stem!r}: there is {', '.join(stems)}")
-        return self._first + stems.index(stem)
+        slots = self._controls._slots()
+        if stem not in slots:
+            raise WrongCall(f"no stem {stem!r}: there is {', '.join(slots)}")
+        return self._first + slots[stem]
 
 
 def _switch(on: bool) -> float:

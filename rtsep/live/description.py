@@ -30,10 +30,10 @@ def seal(block: Block) -> int:
 def described(block: Block) -> dict:
     """A copy of what was described last; `{}` where nothing was.
 
-    Of a run (see `Session`): "model", "engine", "stems", "primary", "remainder", "rate" and
-    "model_rate" (Hz), "channels", "chunk" (samples of the model's rate), "latency" (by part, in
-    samples of `rate`), "deadline_ms", "device" (as `rtsep run --json` prints it), "routed" and
-    "pid".
+    Of a run (see `Session`): "model", "engine", "stems", "primary", "remainder", "slots" (where the
+    controls of each stem stand), "rate" and "model_rate" (Hz), "channels", "chunk" (samples of the
+    model's rate), "latency" (by part, in samples of `rate`), "deadline_ms", "device" (as
+    `rtsep run --json` prints it), "routed" and "pid".
     """
     until = time.monotonic() + 1
     while True:

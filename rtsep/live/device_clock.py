@@ -133,6 +133,10 @@ class DeviceClock:
         """From now on the run gets what the device calls with."""
         self._gate.open(self._block.address, self._delivery.most)
 
+    def extend(self, samples: int) -> None:
+        """The internal latency has become so much longer: so does the run."""
+        self._gate.end += samples
+
     def stop(self) -> None:
         """Ends the run at the next call."""
         self._block.i64[FINISH] = 1

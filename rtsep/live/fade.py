@@ -59,13 +59,14 @@ def advance(h, s, length):
 
 
 @compiled
-def cover(h, s, history, fall, present, x, y, whole):
+def cover(h, s, history, fall, present, x, y, whole, renew):
     """Frames x (n, width) as they are heard, into y; whole[i]: y[i] is x[i].
 
     `history` is (2 · len(fall), width). All of x is present, or none of it (then x isn't read).
+    `renew`: it is another signal than before.
     """
     length = len(fall)
-    turn(h, s, present, False)
+    turn(h, s, present, renew)
     for i in range(len(y)):
         now, before, at = weights(h, s, fall)
         here = h[s + POSITION] % (2 * length)

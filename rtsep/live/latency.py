@@ -15,6 +15,7 @@ class Latency:
     """By how much the output is late against the input.
 
     `resample` and `model` may be fractions; their sum is an integer, as all other parts are.
+    `padding` is what a model waits for another one of the same run, whose latency is longer.
     `delivery` is what the host hands over at once (at least a block). `told`: whether the host says
     what the device's own parts are; where it doesn't they count as 0, and the total lacks them.
     """
@@ -26,6 +27,7 @@ class Latency:
     queue: int
     resample: Fraction
     model: Fraction
+    padding: int = 0
     device_in: int = 0
     device_out: int = 0
     told: bool = True
@@ -33,7 +35,7 @@ class Latency:
     @property
     def internal(self) -> int:
         """What the callback subtracts from its clock."""
-        return int(self.rebuffer + self.queue + self.resample + self.model)
+        return int(self.rebuffer + self.queue + self.resample + self.model + self.padding)
 
     @property
     def total(self) -> int:
@@ -46,7 +48,8 @@ class Latency:
 
     def parts(self) -> dict[str, Fraction | int]:
         """Every part by name, in the order in which sound passes through; then the two sums."""
-        names = ("device_in", "rebuffer", "queue", "resample", "model", "device_out")
+        padding = ("padding",) if self.padding else ()
+        names = ("device_in", "rebuffer", "queue", "resample", "model", *padding, "device_out")
         return {name: getattr(self, name) for name in (*names, "internal", "total")}
 
     def milliseconds(self, samples: Fraction | int | float) -> float:

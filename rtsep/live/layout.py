@@ -17,9 +17,11 @@ threads write lie on lines of their own, so that no two of them fight for a cach
     rings         capture, stems A, stems B, played: float32 frames, and one flag byte per frame
 
 Ring frames are addressed by absolute sample time (see `ring.py`). The capture ring holds the
-mixture, `channels` floats a frame; a stem ring holds `stems · channels` floats a frame, stem by
-stem; the played ring holds no floats: its flag says, for every sample that went out, which stem
-ring it was made of (1, 2), or 0 for a miss.
+mixture, `channels` floats a frame; a stem ring holds `room · channels` floats a frame, slot by
+slot. Each stem has a slot, by name, so that workers with different models share controls and rings;
+a slot that a worker has no stem for is silent. The played ring holds no floats: its flag says, for
+every sample that went out, which stem ring it was made of (1, 2), which one it was going over to
+(3, 4), or 0 for a miss.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import numpy as np
 from rtsep.errors import Failure, WrongCall
 
 MAGIC = 0x7274736570
-VERSION = 4
+VERSION = 5
 LINE = 16  # int64 per cache line: 128 bytes, the longest in use
 MAX_STEMS = 16
 MAX_CHANNELS = 32
@@ -46,6 +48,8 @@ VALID, IDLE, JUMPED, INVALID = 1, 2, 3, 4
 SILENT, MIX, STEM = -1, 0, 1
 # What is heard when stems are missing.
 DRY, SILENCE = 0, 1
+# Who is heard, beside 0 and 1 for the stem rings: nobody, by intent.
+NOBODY = 2
 # The worker, as the parent sees it; AWAITED: it is dead, and another one on its way.
 STARTING, RUNNING, DEAD, AWAITED = 0, 1, 2, 3
 # Why a block missed its stems; counted in slots MISSES + cause.
@@ -79,17 +83,18 @@ _g = _lines(20)
     CHANNELS,  # of the separation
     INPUTS,  # channels of the device
     OUTPUTS,
-    STEMS,
+    STEMS,  # slots in use; grows
     BLOCK,  # the largest block that was agreed on
     LATENCY,  # internal, in samples of `rate`
     FADE,  # length of fades and ramps: 5 ms in samples
     ON_MISS,
     HISTORY,  # index into float32: the last 2 · FADE corrections of each output channel
     FALL,  # index into float32: the falling half-cosine, FADE values
-    WAKE,  # address (or handle) of the worker's semaphore, valid in the callback's process
+    WAKE,  # address (or handle) of the semaphore to post, valid in the callback's process
     SIZE,  # bytes
     FADE_UP,  # samples over which the output rises when the run begins
-) = range(_g, _g + 16)
+    CROSS,  # length of what leads from one worker to the next: 20 ms in samples
+) = range(_g, _g + 17)
 
 # Ring descriptors, 8 slots each: what follows is the offset inside one.
 DATA, WIDTH, CAPACITY, FLAGS, RESERVED, WRITTEN = range(6)
@@ -105,13 +110,15 @@ _WRITTEN = tuple(_lines(1) for _ in RINGS)
 _c = _lines(8)
 (
     EPOCH,  # the number of the worker that is heard: counts those that this run has had
-    ACTIVE,  # the stem ring that is heard: 0 for A, 1 for B
+    ACTIVE,  # the stem ring that is heard: 0 for A, 1 for B; or NOBODY
     FINISH,  # the callback's next return ends the stream
     STOP,  # the worker ends
     WORKER,  # STARTING, RUNNING, DEAD or AWAITED
     PATIENCE,  # ms that a callback waits for its stems: 0 on a clock that can't wait
     IDLE_AFTER,  # samples of silence after which the worker rests: 0 for never
-) = range(_c, _c + 7)
+    COMPANY,  # 1 + the stem ring whose worker the other one wakes; 0: there is one worker
+    NEXT_LATENCY,  # what the internal latency is to become, while nobody is heard
+) = range(_c, _c + 9)
 GAIN = _lines(MAX_STEMS)
 MUTE = _lines(MAX_STEMS)
 SOLO = _lines(MAX_STEMS)
@@ -172,7 +179,7 @@ STEP_HISTOGRAM = _lines(BINS)
 
 # Private to the callback.
 FADE_STATE = _lines(8)
-RAMP_LEFT = _lines(MAX_STEMS + 1)  # one ramp for each stem, and the last for wet
+RAMP_LEFT = _lines(MAX_STEMS + 1)  # one ramp for each slot, and the last for wet
 RAMP_VALUE = _lines(MAX_STEMS + 1)  # float64, as the next two
 RAMP_STEP = _lines(MAX_STEMS + 1)
 RAMP_TARGET = _lines(MAX_STEMS + 1)
@@ -181,10 +188,14 @@ LIMITING = _lines(2)  # whether any of the limiter's gains is below 1, then floa
 RELEASE = LIMITING + 1
 LIMIT_GAIN = _lines(MAX_STEMS + 1)  # float64, for each bus
 LIMIT_HOLD = _lines(MAX_STEMS + 1)
-SCRATCH = _lines(4)  # two int64 for the clock, then LAST_ACTIVE
+SCRATCH = _lines(8)  # two int64 for the clock, then:
 LAST_ACTIVE = SCRATCH + 2
+CROSS_LEFT = SCRATCH + 3  # frames in which the ring CROSS_FROM still fades
+CROSS_FROM = SCRATCH + 4
+DRY_LEFT = SCRATCH + 5  # frames in which dry at the latency DRY_FROM still fades
+DRY_FROM = SCRATCH + 6
 
-SEMAPHORE = _lines(1) * 8  # as an offset in bytes
+SEMAPHORES = (_lines(1) * 8, _lines(1) * 8)  # of each stem ring's worker, as offsets in bytes
 
 _HEAD = _end
 
@@ -216,15 +227,17 @@ class Block:
         on_miss: int = DRY,
         fade_up: int = 0,
         seconds: float = 2.0,
+        room: int | None = None,
     ) -> Block:
         """A block whose rings hold at least `seconds`, and well more than the latency.
 
         `inputs` and `outputs` are the device's channel counts (default: `channels`). All gains
         are 1, the limiter's ceiling is full scale, everything is routed straight through, nothing
-        is active but stem ring A. Over the first `fade_up` samples the output rises.
+        is active but stem ring A. Over the first `fade_up` samples the output rises. There are
+        slots for `room` stems, or for `stems` alone.
         """
-        inputs, outputs = inputs or channels, outputs or channels
-        if not (0 < stems <= MAX_STEMS and max(channels, inputs, outputs) <= MAX_CHANNELS):
+        inputs, outputs, room = inputs or channels, outputs or channels, room or stems
+        if not (0 < stems <= room <= MAX_STEMS and max(channels, inputs, outputs) <= MAX_CHANNELS):
             raise WrongCall(f"at most {MAX_STEMS} stems and {MAX_CHANNELS} channels")
         least = max(int(seconds * rate), 4 * (latency + block))
         capacity = 1 << (least - 1).bit_length()
@@ -233,7 +246,7 @@ class Block:
         history, floats = floats, floats + 2 * fade * outputs
         fall, floats = floats, floats + fade
         places = []
-        for width in (channels, stems * channels, stems * channels, 0):
+        for width in (channels, room * channels, room * channels, 0):
             floats = -(-floats // (2 * LINE)) * 2 * LINE
             places.append((floats, width))
             floats += width * capacity
@@ -250,6 +263,7 @@ class Block:
         h[[BLOCK, LATENCY, FADE, ON_MISS]] = block, latency, fade, on_miss
         h[RECORDED] = NOT_RECORDED
         h[[HISTORY, FALL, SIZE, FADE_UP]] = history, fall, size, fade_up
+        h[[NEXT_LATENCY, CROSS]] = latency, max(1, rate // 50)
         for k, (ring, (data, width)) in enumerate(zip(RINGS, places, strict=True)):
             h[ring : ring + 6] = (
                 data,
@@ -260,9 +274,9 @@ class Block:
                 _WRITTEN[k],
             )
         self.f32[fall : fall + fade] = 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
-        self.f64[GAIN : GAIN + stems] = 1
+        self.f64[GAIN : GAIN + MAX_STEMS] = 1
         self.f64[[WET, INPUT_GAIN, CEILING]] = 1
-        self.f64[LIMIT_GAIN : LIMIT_GAIN + stems + 1] = 1
+        self.f64[LIMIT_GAIN : LIMIT_GAIN + MAX_STEMS + 1] = 1
         self.f64[RELEASE] = np.exp(-1 / (RELEASE_TIME * rate))
         h[IN_CHANNEL : IN_CHANNEL + channels] = np.arange(channels) % inputs
         h[OUT_BUS : OUT_BUS + outputs] = MIX
@@ -294,10 +308,12 @@ class Block:
 
     def settle(self) -> None:
         """Ends all ramps where the controls are now. Only while no callback runs."""
-        gains = desired_gains(self)
-        self.f64[RAMP_VALUE : RAMP_VALUE + len(gains)] = gains
-        self.f64[RAMP_TARGET : RAMP_TARGET + len(gains)] = gains
-        self.i64[RAMP_LEFT : RAMP_LEFT + len(gains)] = 0
+        *gains, wet = desired_gains(self)
+        for slots in (RAMP_VALUE, RAMP_TARGET):
+            self.f64[slots : slots + MAX_STEMS] = 1
+            self.f64[slots : slots + len(gains)] = gains
+            self.f64[slots + MAX_STEMS] = wet
+        self.i64[RAMP_LEFT : RAMP_LEFT + MAX_STEMS + 1] = 0
         self.i64[INPUT_RAMP] = 0
         self.f64[[INPUT_RAMP + 1, INPUT_RAMP + 3]] = self.f64[INPUT_GAIN]
 

@@ -114,9 +114,8 @@ class Live:
         options.check()
         self.notices: list[str] = []
         self._session = session = open_session(ends, options, progress, self._notice)
-        self.stems, self.primary = session.stems, session.info["primary"]
         self.rate, self.channels = session.rate, session.channels
-        self.latency: Latency = session.latency
+        self._stems, self._primary, self._latency = _model(session)
         self.controls: Controls = session.controls
         self.gains, self.mutes = self.controls.gains, self.controls.mutes
         self.solos = self.controls.solos
@@ -125,6 +124,18 @@ class Live:
         self._last: dict | None = None
         self._lock = threading.Lock()
         atexit.register(self.close)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        return self._now()[0]
+
+    @property
+    def primary(self) -> str:
+        return self._now()[1]
+
+    @property
+    def latency(self) -> Latency:
+        return self._now()[2]
 
     @property
     def running(self) -> bool:
@@ -139,7 +150,7 @@ class Live:
             if self._session is None:
                 return dict.fromkeys(("input", "output", *self.stems), -120.0)
             status = self._session.status
-            levels = dict(zip(self.stems, status.levels(), strict=True))
+            levels = dict(zip(self.stems, status.levels(), strict=False))
             return dict(zip(("input", "output"), status.peaks(), strict=True)) | levels
 
     @property
@@ -197,6 +208,33 @@ class Live:
             self._notice(warning)
         self._session.start()
         self._watcher.start()
+
+    def swap(
+        self,
+        model: str | Path | None = None,
+        *,
+        engine: str | None = None,
+        chunk: int | None = None,
+        wait: bool = True,
+        factory: str | None = None,
+    ) -> None:
+        """Changes to another model, engine or chunk while the sound goes on: without a click, on
+        one time line, with gains, mutes and solos by the stems' names. Where the new latency is
+        longer than the running one, that becomes longer, and the sound is dry for a moment.
+
+        Returns once it is heard, or at once where it is not to `wait`; then `notices` tell. Raises
+        `WrongCall` for what is no model, and for routes to stems that it lacks; `Failure` where it
+        can't be built or is too slow here, while another change is under way, and where other stems
+        are being recorded. Then all goes on as it was.
+        """
+        session = self._session
+        if session is None or not self.running:
+            raise Failure("there is no run in which a model could be changed")
+        done = session.swap(
+            None if model is None else str(model), engine=engine, chunk=chunk, factory=factory
+        )
+        if wait:
+            done.result()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Whether the run is over (its input ended), after waiting for at most so long."""
@@ -267,6 +305,13 @@ class Live:
                 self._notice(text)
         self._over.set()
 
+    def _now(self) -> tuple[tuple[str, ...], str, Latency]:
+        """Of the model that is heard, or was last."""
+        session = self._session
+        if session is not None:
+            self._stems, self._primary, self._latency = _model(session)
+        return self._stems, self._primary, self._latency
+
     def _end_watch(self) -> None:
         self._leave.set()
         if self._watcher.ident is not None:
@@ -276,6 +321,10 @@ class Live:
     def _notice(self, text: str) -> None:
         self.notices.append(text)
         _log.warning(text)
+
+
+def _model(session) -> tuple[tuple[str, ...], str, Latency]:
+    return session.stems, session.info["primary"], session.latency
 
 
 def _names(stems: str | Sequence[str]) -> tuple[str, ...]:

@@ -63,10 +63,18 @@ class WorkerProcess:
         self._say(rebuffer=block)
         return self._next()["rebuffer"]
 
-    def run(self, block: Block, ring: int = 0, epoch: int = 1, begin: dict | None = None) -> str:
-        """Sets it to work on a stem ring, as worker number `epoch`; what real-time set-up it was
-        granted. `begin`: it joins a run that is under way (see `Worker.join`)."""
-        self._say(run=block.name, ring=ring, epoch=epoch, begin=begin)
+    def run(
+        self,
+        block: Block,
+        ring: int = 0,
+        epoch: int = 1,
+        slots: list[int] | None = None,
+        begin: dict | None = None,
+    ) -> str:
+        """Sets it to work on a stem ring (0 or 1) and these of its slots, as worker number `epoch`;
+        what real-time set-up it was granted. `begin`: it joins a run that is under way (see
+        `Worker.join`)."""
+        self._say(run=block.name, ring=ring, epoch=epoch, slots=slots, begin=begin)
         granted = self._next()["running"]
         self._running = True
         return granted

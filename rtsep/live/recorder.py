@@ -2,7 +2,8 @@
 
 Sample i of each file is the sound of time i − internal latency, as the callback knew it then; i
 counts from where the recording begins, the start of the run or a moment in it (see `takes.py`).
-Where stems were missed, the remainder stem takes the dry sound and the others go over to silence,
+Where one worker followed another, so do the files, on the cross-fade that was heard. Where stems
+were missed, the remainder stem takes the dry sound and the others go over to silence,
 on the ramps that the callback drew for itself; so at every sample the stems sum to `mix.wav`.
 The rings hold ten seconds for it: what a longer stall of the disk costs is silent in all files.
 """
@@ -20,6 +21,7 @@ from rtsep.live.fade import cover, fresh
 from rtsep.live.layout import (
     CAPTURE,
     CHANNELS,
+    CROSS,
     FADE,
     FALL,
     LATENCY,
@@ -77,6 +79,7 @@ class Recorder:
         stems: tuple[str, ...],
         remainder: str,
         overwrite: bool = False,
+        slots: list[int] | None = None,
     ):
         h = block.i64
         self._channels, self._latency = int(h[CHANNELS]), int(h[LATENCY])
@@ -86,7 +89,10 @@ class Recorder:
         self._piece = min(int(_PIECE * h[RATE]), self._capture.capacity // 8)
         fall, length = int(h[FALL]), int(h[FADE])
         self._fall = block.f32[fall : fall + length].copy()
-        self._fade = fresh(self._stems[0].width, self._fall)
+        self._slots = list(range(len(stems))) if slots is None else slots
+        self._width = len(stems) * self._channels
+        self._fade = fresh(self._width, self._fall)
+        self._mark, self._crossed, self._cross = 0, 0, int(h[CROSS])
         self.folder = Path(folder)
         self._tape = _open(self.folder, stems, int(h[RATE]), self._channels, overwrite)
         rehearse(block)
@@ -183,7 +189,7 @@ class Recorder:
         start = self._at - self._latency
         late, dry, _ = self._capture.read(start, n)
         gone, _, marks = self._played.read(self._at, n)
-        stems = np.zeros((n, self._stems[0].width), np.float32)
+        stems = np.zeros((n, self._width), np.float32)
         whole = late != OVERRUN and gone != OVERRUN
         if whole:
             # Runs of samples that were made of one ring, or missed.
@@ -193,7 +199,7 @@ class Recorder:
         if not whole:
             self.lost += n
             dry[:], stems[:] = 0, 0
-            self._fade = fresh(self._stems[0].width, self._fall)
+            self._fade = fresh(self._width, self._fall)
         by_stem = stems.reshape(n, len(self._names), self._channels)
         return [*(by_stem[:, k] for k in range(len(self._names))), dry]
 
@@ -201,17 +207,40 @@ class Recorder:
         """Fills `out` with a run's stems; False: they were overwritten."""
         n = len(dry)
         x, present = out, mark > 0
+        if mark != self._mark:
+            # What was cross-faded to the end is the next one's signal; all else begins anew.
+            whole_cross = self._mark - 2 == mark and self._crossed == self._cross
+            renew = mark in (1, 2) and not whole_cross
+            self._mark, self._crossed = mark, 0
+        else:
+            renew = False
         if present:
-            status, x, _ = self._stems[mark - 1].read(start, n)
-            if status == OVERRUN:
+            x = self._read((mark - 1) % 2, start, n)
+            if x is None:
                 return False
+        if mark > 2:
+            before = self._read(mark % 2, start, n)
+            if before is None:
+                return False
+            left = self._cross - self._crossed - np.arange(n) - 0.5
+            x = x + (left / self._cross).astype(np.float32)[:, None] * (before - x)
+            self._crossed += n
         whole = np.empty(n, np.bool_)
-        cover(self._fade[0], 0, self._fade[1], self._fall, present, x, out, whole)
+        cover(self._fade[0], 0, self._fade[1], self._fall, present, x, out, whole, renew)
+        if mark > 2:
+            whole[:] = False
         # While something fades the remainder makes up for it; else it is what the worker made.
         by_stem = out.reshape(n, len(self._names), self._channels)
         others = np.delete(by_stem, self._rest, 1).sum(1)
         by_stem[~whole, self._rest] = (dry - others)[~whole]
         return True
+
+    def _read(self, ring: int, start: int, n: int) -> np.ndarray | None:
+        """The stems (n, stems · channels) of a ring; None: they were overwritten."""
+        status, frames, _ = self._stems[ring].read(start, n)
+        if status == OVERRUN:
+            return None
+        return frames.reshape(n, -1, self._channels)[:, self._slots].reshape(n, -1)
 
 
 def rehearse(block: Block) -> None:
@@ -220,7 +249,7 @@ def rehearse(block: Block) -> None:
     stems, curve = Ring(block, STEMS_A), block.f32[fall : fall + length].copy()
     _, x, _ = stems.read(-1, 1)
     state, history = fresh(stems.width, curve)
-    cover(state, 0, history, curve, True, x, x.copy(), np.empty(1, np.bool_))
+    cover(state, 0, history, curve, True, x, x.copy(), np.empty(1, np.bool_), False)
     for ring in (CAPTURE, PLAYED):
         Ring(block, ring).read(-1, 1)
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,7 @@ from rtsep.live.recorder import rehearse
 from rtsep.live.runs import announce, withdraw
 from rtsep.live.status import Status
 from rtsep.live.succession import Workers
+from rtsep.live.swapping import ROOM, Made, Slots, Swaps, adopt
 from rtsep.live.takes import Takes
 from rtsep.live.wakeup import Wakeup
 from rtsep.live.wiring import Wiring, straight
@@ -66,32 +68,25 @@ class Session:
         self.wiring, self.device = wiring or straight(channels), device
         self._source, self._sink = source, sink
         self._block: Block | None = None
-        self._wakeup: Wakeup | None = None
+        self._wakeups: list[Wakeup] = []
         self.clock: SimulatedClock | DeviceClock | None = device
         self.takes: Takes | None = None
         self.workers = Workers(process)
         self.untrained = False
         self.granted = ""
-        job = {
-            "model": options.model,
-            "engine": options.engine,
-            "chunk": options.chunk,
-            "precision": options.precision,
-            "factory": options.factory,
-            "rate": rate,
-            "channels": channels,
-            "full_band": options.full_band,
-        }
+        self.swaps = Swaps(self)
         try:
             if options.factory is None:
                 # Before an engine is built, which may take a while.
                 spec = read_spec(find(options.model))
                 options.check_stems(spec.name, spec.stems)
                 self.untrained = spec.card.get("weights") == untrained.RANDOM
+            job = self.job(options)
             self.info = self.workers.build(job, progress)
             self.stems = tuple(self.info["stems"])
             options.check_stems(self.info["model"], self.stems)
-            self.latency = self._latency()
+            self._delivery = self._delivered()
+            self.latency = self.latency_of(Made(self.process, job, self.info))
             self._assemble()
         except BaseException:
             self.close()
@@ -99,10 +94,28 @@ class Session:
 
     def start(self) -> None:
         """Sound begins; what real-time set-up the worker was granted is in `granted`."""
-        self.granted = self.workers.start(self._block, self._delivery.unit)
+        self.granted = self.workers.start(self._block, self._wakeups, self._delivery.unit)
         announce(self._block.name, self.info["model"])
         self.takes.begin_first()
         self.clock.start()
+
+    def swap(self, model=None, *, engine=None, chunk=None, factory=None) -> Future:
+        """Another model (a name or a checkpoint's path), engine or chunk while the run goes on.
+
+        The new worker builds, warms up on what comes in, and is cross-faded with the last one, on
+        one time line. Gains, mutes and solos go by the stems' names. May be called from any thread,
+        and returns at once; the future is done when the new one is heard, or raises why it won't
+        be: then all goes on as it was. Where the new latency is longer, it becomes longer: the
+        sound is dry for a moment; where it is shorter, it stays.
+
+        Raises `WrongCall` for what is no model and for routes to stems that it lacks, `Failure`
+        while another change is under way, and where other stems are being recorded.
+        """
+        return self.swaps.request(model, engine, chunk, factory)
+
+    def adopt(self, options: Options, info: dict, slots: list[int], latency: Latency) -> None:
+        """What a change of models makes of the run: called in its moment."""
+        adopt(self, options, info, slots, latency)
 
     def join(self, seconds: float | None = None) -> bool:
         """Whether the run is over, after waiting for at most so long."""
@@ -115,7 +128,7 @@ class Session:
         """
         clock = self.clock
         clock.stop()
-        self.workers.settle()
+        self.swaps.stop()
         if not clock.join(2):
             self._block.i64[layout.STOP] = 1  # it waits for a worker that is stuck
             clock.join()
@@ -129,7 +142,7 @@ class Session:
 
     def close(self) -> None:
         """Ends everything at once; what is not finished is dropped, but recordings stay."""
-        self.workers.settle()
+        self.swaps.stop()
         if self.device is not None:
             self.device.close()
         elif self.clock is not None and not self.clock.join(0):
@@ -144,11 +157,12 @@ class Session:
             if end is not None:
                 end.close()
         self._source = self._sink = None
-        if self._wakeup is not None:
+        if self._wakeups:
             withdraw(self._block.name)
-            self._wakeup.close()
+            for wakeup in self._wakeups:
+                wakeup.close()
             self._block.close()
-            self._wakeup = None
+            self._wakeups = []
 
     def __enter__(self) -> Session:
         return self
@@ -196,37 +210,54 @@ class Session:
             return self.options.fade_up
         return 1.0 if self.device is not None and self.device.plan.output is not None else 0.0
 
-    def _latency(self) -> Latency:
-        if self.device is not None:
-            self._delivery = self.device.observe()
-        else:
-            self._delivery = _simulated(self.options.blocks)
+    def job(self, options: Options) -> dict:
+        """What a worker is told to build."""
+        return {
+            "model": options.model,
+            "engine": options.engine,
+            "chunk": options.chunk,
+            "precision": options.precision,
+            "factory": options.factory,
+            "rate": self.rate,
+            "channels": self.channels,
+            "full_band": options.full_band,
+        }
+
+    def latency_of(self, made: Made) -> Latency:
+        """Of what a worker has built, in this run."""
+        info = made.info
         block, unit, most = astuple(self._delivery)
-        chunk = Fraction(self.info["chunk"] * self.rate, self.info["model_rate"])
+        chunk = Fraction(info["chunk"] * self.rate, info["model_rate"])
         if self.options.queue is None:
-            queue = default_queue(self.rate, unit, most, chunk, self.info["queue_ms"])
+            queue = default_queue(self.rate, unit, most, chunk, info["queue_ms"])
         else:
             queue = check_queue(self.options.queue, unit, most)
-        model = Fraction(self.info["model_delay"])
+        model = Fraction(info["model_delay"])
         told = self.device.latency() if self.device is not None else (0, 0)
         device_in, device_out = told or (0, 0)
         return Latency(
             rate=self.rate,
             block=block,
             delivery=most,
-            rebuffer=self.process.rebuffer(unit),
+            rebuffer=made.process.rebuffer(unit),
             queue=queue,
-            resample=self.info["delay"] - model,
+            resample=info["delay"] - model,
             model=model,
             device_in=device_in,
             device_out=device_out,
             told=told is not None,
         )
 
-    def _facts(self) -> dict:
+    def _delivered(self) -> Delivery:
+        if self.device is not None:
+            return self.device.observe()
+        return _simulated(self.options.blocks)
+
+    def facts(self) -> dict:
         """What other processes should know: see `description.py`."""
         told = ("model", "engine", "stems", "primary", "remainder", "model_rate", "chunk")
         return {name: self.info[name] for name in told} | {
+            "slots": [self.slots.by_name[stem] for stem in self.stems],
             "rate": self.rate,
             "channels": self.channels,
             "latency": self.latency.as_json(),
@@ -249,9 +280,11 @@ class Session:
             on_miss=ON_MISS[o.on_miss],
             fade_up=round(self._fade_up() * self.rate),
             seconds=_RECORDED if o.record or o.recordable else _HELD,
+            room=max(n, ROOM),
         )
-        self._wakeup = Wakeup(block, create=True)
-        describe(block, self._facts())
+        self._wakeups = [Wakeup(block, ring, create=True) for ring in range(2)]
+        self.slots = Slots(block, self.stems, max(n, ROOM))
+        describe(block, self.facts())
         self.controls = Controls(block)
         self.controls.recall(o.scene)
         block.f64[layout.CEILING] = math.inf if o.ceiling is None else o.ceiling
@@ -303,7 +336,7 @@ class Session:
             "events": [{"at_s": at, "event": text} for at, text in self.workers.events],
             "clock_stalls": self.clock.stalls,
             "idle_s": status.rested(),
-            "levels_db": dict(zip(self.stems, status.levels(), strict=True)),
+            "levels_db": dict(zip(self.stems, status.levels(), strict=False)),
             **status.counts(),
             "device": None if self.device is None else self.device.as_json(),
             "advice": self.advice(),

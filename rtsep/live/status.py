@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rtsep.live.description import described, seal
 from rtsep.live.histogram import quantile
 from rtsep.live.layout import (
     ACTIVE,
@@ -49,6 +50,7 @@ class Status:
         self._block = block
         self._rings = [Ring(block, STEMS_A), Ring(block, STEMS_B)]
         self._window = int(block.i64[RATE]) // 10
+        self._slots: tuple[int, list[int] | None] = (-1, None)
 
     def steps(self) -> dict[str, float]:
         """p50, p99, p999 and max of the engine's steps."""
@@ -98,15 +100,24 @@ class Status:
         return tuple(float(db) for db in 20 * np.log10(np.maximum(x, 10 ** (FLOOR / 20))))
 
     def levels(self) -> list[float]:
-        """Of each stem over its last tenth of a second, before gains: RMS over all channels."""
+        """Of each stem, over the last tenth of a second, before gains: RMS over all channels."""
         h = self._block.i64
-        ring = self._rings[h[ACTIVE]]
+        slots, ring = self._stems(), self._rings[min(int(h[ACTIVE]), 1)]
         n = min(self._window, ring.written)
         status, frames, _ = ring.read(ring.written - n, n)
         if status != OK or not n:
-            return [FLOOR] * int(h[STEMS])
-        power = (frames.reshape(n, h[STEMS], h[CHANNELS]).astype(np.float64) ** 2).mean((0, 2))
+            return [FLOOR] * len(slots)
+        by_stem = frames.reshape(n, -1, h[CHANNELS])[:, slots]
+        power = (by_stem.astype(np.float64) ** 2).mean((0, 2))
         return [float(level) for level in 10 * np.log10(np.maximum(power, 10 ** (FLOOR / 10)))]
+
+    def _stems(self) -> list[int]:
+        """The slots of the stems that are heard, in the model's order."""
+        sealed = seal(self._block)
+        if self._slots[0] != sealed:
+            there = list(range(int(self._block.i64[STEMS])))
+            self._slots = (sealed, described(self._block).get("slots", there))
+        return self._slots[1]
 
     def _times(self, histogram: int, largest: int) -> dict[str, float]:
         counts = self._block.i64[histogram : histogram + BINS].copy()

@@ -1,8 +1,10 @@
-"""The workers of a run, one after the other: a dead or hung one is replaced, as long as that helps.
+"""The workers of a run, one after the other: a dead or hung one is replaced, as long as that helps,
+and one with another model may follow while the last one goes on.
 
 The block has two stem rings: one is heard, the other is free for the next worker. That one joins
 the run in the phases of the first (see `Worker.join`), and is heard once it is warm; until then the
-callback goes on dry. Rings are addressed by time, so nothing shifts.
+callback goes on with the last one, or dry where that is gone. Rings are addressed by time, so
+nothing shifts, and what is ready too early is simply not read yet.
 """
 
 from __future__ import annotations
@@ -11,73 +13,116 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
 
 from rtsep.errors import Failure
 from rtsep.live.layout import (
     ACTIVE,
     AWAITED,
-    BEAT_A,
-    BEAT_B,
+    BLOCK,
     CAPTURE,
+    COMPANY,
+    CROSS,
     DEAD,
     EPOCH,
-    JUMPED,
-    PATIENCE,
+    FADE,
+    LATENCY,
+    NEXT_LATENCY,
+    NOBODY,
+    PLAYED,
     RATE,
     RUNNING,
-    STEMS_A,
-    STEMS_B,
     STOP,
     WORKER,
     Block,
 )
 from rtsep.live.process import WorkerProcess
-from rtsep.live.ring import OK, Ring, written
+from rtsep.live.pulse import LOOK, Pulse, in_time, warm
+from rtsep.live.ring import written
+from rtsep.live.wakeup import Wakeup
 
 HUNG = 2.0  # s without a beat, and a chunk's time: a worker that is slow makes steps all the same
-_PATIENT = 15  # times that, on a clock that waits for its worker
 DEATHS, WITHIN = 3, 60.0  # so many deaths within so many seconds: it would go on like that
-_LOOK = 0.05  # s between two looks at the worker
+_PUNCTUAL = 5  # looks in a row at which a worker has to be in time, before it follows another one
+_LATEST = 15.0  # s of sound, beside its warm-up, in which it has to
+_STILL = 5.0  # s in which no sound goes through: then nobody waits for that
+
+
+@dataclass
+class Change:
+    """A worker that is to follow the one that is heard; its engine is built.
+
+    `latency`: internal, what the run is to have from then on, at least what it has. `warm`: samples
+    in which its state fills. `moment` is entered for the change itself, and may refuse; `adopt` is
+    called in it, just before the first block of the new one. `done` gets the outcome.
+    """
+
+    process: WorkerProcess
+    job: dict
+    info: dict
+    slots: list[int]
+    latency: int
+    warm: int
+    moment: AbstractContextManager
+    adopt: Callable[[], None]
+    done: Future = field(default_factory=Future)
 
 
 class Workers:
     """Attributes: `process`, the worker that is heard; `events`, (seconds of sound, what happened)
-    in order; `restarts`; `error`, why there is no worker any more, once it is given up."""
+    in order; `restarts`; `error`, why there was no worker any more, once that was given up; `look`,
+    called every now and then while one is heard."""
 
     def __init__(self, process: WorkerProcess | None = None):
         self.process = process or WorkerProcess()
         self.events: list[tuple[float, str]] = []
         self.restarts = 0
         self.error: str | None = None
+        self.look: Callable[[], None] = lambda: None
         self._job: dict = {}
-        self._limit = HUNG
-        self._unit = 1
+        self._info: dict = {}
+        self._slots: list[int] | None = None
+        self._ring, self._unit = 0, 1
         self._block: Block | None = None
+        self._wakeups: list[Wakeup] = []
         self._deaths: deque[float] = deque(maxlen=DEATHS)
+        self._change: Change | None = None
         self._successor: WorkerProcess | None = None
         self._ending, self._news = threading.Event(), threading.Event()
-        self._lock = threading.Lock()  # of `_successor`, against the end
+        self._lock = threading.Lock()  # of `_successor` and `_change`, against the end
         self._thread = threading.Thread(target=self._watch, name="workers", daemon=True)
 
     def build(self, job: dict, progress: Callable[[str], None]) -> dict:
         """The first worker's engine; what it will run. Raises what went wrong."""
-        info = self.process.build(job, progress)
+        self._info = self.process.build(job, progress)
         self._job = job
-        self._limit = HUNG + info["chunk"] / info["model_rate"]
-        return info
+        return self._info
 
-    def start(self, block: Block, unit: int) -> str:
+    def start(self, block: Block, wakeups: list[Wakeup], unit: int) -> str:
         """Sets it to work on blocks of `unit` samples (1: of any), and watches it; what real-time
-        set-up it was granted."""
+        set-up it was granted. `wakeups`: of both stem rings' workers."""
         granted = self.process.run(block)
-        self._block, self._unit = block, unit
+        self._block, self._wakeups, self._unit = block, wakeups, unit
         block.i64[EPOCH], block.i64[WORKER] = 1, RUNNING
         self.process.on_death = self._died
         self._thread.start()
         return granted
 
+    def follow(self, change: Change) -> None:
+        """Has another worker follow, soon. Raises `Failure` where one is about to already."""
+        with self._lock:
+            if self._ending.is_set() or self._block is None:
+                raise Failure("the run is over")
+            if self._change is not None:
+                raise Failure("another model is about to be heard already")
+            self._change, self._successor = change, change.process
+        self._news.set()
+
     def settle(self) -> None:
-        """The run ends: nobody is replaced any more."""
+        """The run ends: nobody follows any more."""
         with self._lock:
             self._ending.set()
             if self._successor is not None:
@@ -94,6 +139,12 @@ class Workers:
         self.process.stop()
         self._block = None
 
+    def tell(self, text: str) -> None:
+        """Adds to `events`."""
+        if self._block is not None:
+            h = self._block.i64
+            self.events.append((written(h, CAPTURE) / float(h[RATE]), text))
+
     def _died(self) -> None:
         """Tells the callback at once, on whichever thread this is."""
         block = self._block
@@ -102,55 +153,59 @@ class Workers:
         self._news.set()
 
     def _watch(self) -> None:
-        going = True
-        while going:
-            pulse = _Pulse(self._block, int(self._block.i64[ACTIVE]), self._limit)
-            while not (self.process.dead or pulse.stopped()):
+        while True:
+            pulse = self._pulse(self._ring)
+            going = self._block.i64[WORKER] != DEAD
+            while self._change is None and not (going and (self.process.dead or pulse.stopped())):
                 if self._pause():
+                    self._refuse("the run is over")
                     return
-            going = self._replace()
+                if going:
+                    self.look()
+            if self._change is not None:
+                self._exchange(self._change)
+            else:
+                self._replace()
 
     def _pause(self) -> bool:
         """Until the next look; whether there is none."""
-        self._news.wait(_LOOK)
+        self._news.wait(LOOK)
         self._news.clear()
         return self._ending.is_set()
 
-    def _replace(self) -> bool:
-        """Until another worker is heard; False: there will be none."""
+    def _pulse(self, ring: int) -> Pulse:
+        return Pulse(self._block, ring, HUNG + self._info["chunk"] / self._info["model_rate"])
+
+    def _replace(self) -> None:
+        """Until another worker of the same kind is heard, or that is given up."""
         h, began = self._block.i64, time.monotonic()
         h[WORKER] = AWAITED
-        if self.process.dead:
-            reason = self.process.last_words
-        else:
-            reason = f"the worker hung for {self._limit:.1f} s"
-        self._end(self.process)
-        ring = 1 - int(h[ACTIVE])
+        reason = self.process.last_words if self.process.dead else _HANGS
+        _end(self.process)
         while not self._ending.is_set():
             now = time.monotonic()
             self._deaths.append(now)
             if len(self._deaths) == DEATHS and now - self._deaths[0] < WITHIN:
                 self.error = f"{reason}, and it was the third within a minute"
-                self._tell(f"{self.error}: no other one is tried, the sound goes on dry")
+                self.tell(f"{self.error}: no other one is tried, the sound goes on dry")
                 break
-            self._tell(f"{reason}: another one is started, the sound goes on dry until then")
+            self.tell(f"{reason}: another one is started, the sound goes on dry until then")
             process = self._make()
             if process is None:
                 break
             try:
                 process.build(self._job, lambda text: None)
-                process.run(self._block, ring, int(h[EPOCH]) + 1, {"unit": self._unit})
-                self._await(process, ring)
+                ring = self._join(process, self._slots, {"unit": self._unit})
+                self._await(process, ring, partial(warm, self._block, ring))
             except Failure as failure:
                 reason = str(failure)
-                self._end(process)
+                _end(process)
                 continue
-            self._heard(process, ring)
+            self._hear(process, ring)
             self.restarts += 1
-            self._tell(f"another worker is heard, after {time.monotonic() - began:.1f} s")
-            return True
+            self.tell(f"another worker is heard, after {time.monotonic() - began:.1f} s")
+            return
         h[WORKER] = DEAD
-        return False
 
     def _make(self) -> WorkerProcess | None:
         """A new process; None: the run ends."""
@@ -160,56 +215,120 @@ class Workers:
             self._successor = WorkerProcess()
             return self._successor
 
-    def _await(self, process: WorkerProcess, ring: int) -> None:
-        """Until the last that it wrote is fit to be heard. Raises `Failure` where it won't be."""
-        pulse, stems = _Pulse(self._block, ring, self._limit), _ring(self._block, ring)
-        while True:
-            end = stems.written
-            status, _, flags = stems.read(end - 1, 1)
-            if end > 0 and status == OK and flags[0] != JUMPED:
-                return
+    def _exchange(self, change: Change) -> None:
+        """Until the worker of a change is heard, or turned out to be no good."""
+        h, process = self._block.i64, change.process
+        try:
+            ring = self._join(process, change.slots, {"unit": self._unit, "warm": change.warm})
+            self._await(process, ring, self._punctual(ring, change))
+            with change.moment:
+                last, alive = self.process, not self.process.dead
+                if change.latency > h[LATENCY]:
+                    self._lengthen(change.latency)
+                change.adopt()
+                self._job, self._info, self._slots = change.job, change.info, change.slots
+                self._hear(process, ring, company=alive)
+                if alive:
+                    # Until it is not heard any more.
+                    self._pass(h[CROSS] + 2 * h[BLOCK])
+                    h[COMPANY] = 0
+                last.on_death = lambda: None
+                last.stop()
+        except Failure as failure:
+            h[COMPANY] = 0
+            self._refuse(str(failure))
+            _end(process)
+        else:
+            with self._lock:
+                self._change = None
+            change.done.set_result(None)
+
+    def _refuse(self, reason: str) -> None:
+        with self._lock:
+            change, self._change, self._successor = self._change, None, None
+        if change is not None:
+            change.done.set_exception(Failure(reason))
+
+    def _punctual(self, ring: int, change: Change) -> Callable[[], bool]:
+        """Whether a worker is warm, and was in time at several looks in a row."""
+        h, streak = self._block.i64, 0
+        latest = written(h, CAPTURE) + change.warm + int(_LATEST * h[RATE])
+
+        def look() -> bool:
+            nonlocal streak
+            streak = streak + 1 if in_time(self._block, ring, change.latency) else 0
+            if written(h, CAPTURE) > latest:
+                raise Failure(f"{change.info['model']} is too slow here: it was never in time")
+            return streak >= _PUNCTUAL
+
+        return look
+
+    def _join(self, process: WorkerProcess, slots: list[int] | None, begin: dict) -> int:
+        """Sets a successor to work, unheard, on the free stem ring; which one that is."""
+        h, ring = self._block.i64, 1 - self._ring
+        process.run(self._block, ring, int(h[EPOCH]) + 1, slots, begin)
+        h[COMPANY] = 1 + ring
+        return ring
+
+    def _await(self, process: WorkerProcess, ring: int, fit: Callable[[], bool]) -> None:
+        """Until a successor is fit to be heard. Raises `Failure` where it won't be."""
+        pulse, last = self._pulse(ring), self._pulse(self._ring)
+        while not fit():
             if process.dead:
                 raise Failure(process.last_words)
             if pulse.stopped():
-                raise Failure(f"the worker hung for {self._limit:.1f} s")
+                raise Failure(_HANGS)
+            if not self.process.dead and last.stopped():
+                self.process.kill()
+            if self.process.dead:
+                # The last one wakes nobody any more.
+                self._wakeups[ring].lead()
             if self._pause():
-                raise Failure("the run ends")
+                raise Failure("the run is over")
 
-    def _heard(self, process: WorkerProcess, ring: int) -> None:
-        """From the next block on."""
+    def _lengthen(self, latency: int) -> None:
+        """Announced, since it can be heard: stems fade to dry, and dry comes later from then on."""
+        h = self._block.i64
+        more = latency - int(h[LATENCY])
+        self.tell(
+            f"the latency becomes {1000 * more / h[RATE]:.2f} ms longer ({more} samples): the "
+            "sound is dry for a moment"
+        )
+        h[ACTIVE] = NOBODY
+        self._pass(h[FADE] + h[BLOCK])
+        h[NEXT_LATENCY] = latency
+        self._pass(h[CROSS] + 2 * h[BLOCK])
+
+    def _pass(self, samples: int) -> None:
+        """Until so many samples have gone through since."""
+        h = self._block.i64
+        seen, until = -1, 0.0
+        end = written(h, PLAYED) + samples
+        while (now := written(h, PLAYED)) < end:
+            if now != seen:
+                seen, until = now, time.monotonic() + _STILL
+            if self._ending.is_set() or time.monotonic() > until:
+                return
+            time.sleep(0.002)
+
+    def _hear(self, process: WorkerProcess, ring: int, company: bool = False) -> None:
+        """From the next block on; `company`: the last one is still there."""
         h = self._block.i64
         with self._lock:
             self.process, self._successor = process, None
+        self._ring = ring
         process.on_death = self._died
+        self._wakeups[ring].lead()
+        h[COMPANY] = 1 + (1 - ring) if company else 0
         h[EPOCH] += 1
         h[ACTIVE] = ring
         h[WORKER] = RUNNING
 
-    def _end(self, process: WorkerProcess) -> None:
-        """The hard way: of one that hangs nothing else can be hoped for."""
-        process.kill()
-        process.stop()
 
-    def _tell(self, text: str) -> None:
-        h = self._block.i64
-        self.events.append((written(h, CAPTURE) / float(h[RATE]), text))
+_HANGS = f"the worker hung for {HUNG:g} s"
 
 
-class _Pulse:
-    """Whether the worker of a stem ring does not get round to anything any more."""
-
-    def __init__(self, block: Block, ring: int, limit: float):
-        self._h, self._slot = block.i64, (BEAT_A, BEAT_B)[ring]
-        self._limit = limit * (_PATIENT if block.i64[PATIENCE] else 1)
-        self._beat, self._looked, self._still = -1, time.monotonic(), 0.0
-
-    def stopped(self) -> bool:
-        beat, now = int(self._h[self._slot]), time.monotonic()
-        # In small steps: this process may have been stopped, and the worker with it.
-        self._still = 0 if beat != self._beat else self._still + min(now - self._looked, 4 * _LOOK)
-        self._beat, self._looked = beat, now
-        return self._still >= self._limit
-
-
-def _ring(block: Block, ring: int) -> Ring:
-    return Ring(block, (STEMS_A, STEMS_B)[ring])
+def _end(process: WorkerProcess) -> None:
+    """The hard way: of one that hangs nothing else can be hoped for."""
+    process.kill()
+    process.stop()

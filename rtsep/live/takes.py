@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 from rtsep.errors import Failure
@@ -33,6 +34,7 @@ class Takes:
         self._folder = None if folder is None else Path(folder)
         self._recorders: list[Recorder] = []
         self._current: Recorder | None = None
+        self._slots = list(range(len(stems)))
         self._lock = threading.Lock()
         if self._folder is not None:
             # Opened before the run: what can't be written there is refused in time.
@@ -76,6 +78,33 @@ class Takes:
                 if recorder.open:
                     recorder.finish(end, seconds)
 
+    def check(self, model: str, stems: tuple[str, ...], longer: bool) -> None:
+        """Raises `Failure` where a model with these stems, or a longer latency, can't be changed to
+        now: a recording goes on in the same files, sample by sample."""
+        if self.folder is None:
+            return
+        if set(stems) != set(self._stems):
+            raise Failure(
+                f"{self.folder} is being recorded, with {', '.join(self._stems)}: {model} has "
+                f"{', '.join(stems)}; end the recording first"
+            )
+        if longer:
+            raise Failure(
+                f"{self.folder} is being recorded: {model} would make the latency longer under "
+                "way; end the recording first"
+            )
+
+    @contextmanager
+    def change(
+        self, model: str, stems: tuple[str, ...], remainder: str, slots: list[int], longer: bool
+    ):
+        """While the sound goes over to another model: no recording begins or ends; the next ones
+        are of its stems. Raises what `check` raises."""
+        with self._lock:
+            self.check(model, stems, longer)
+            yield
+            self._stems, self._remainder, self._slots = stems, remainder, slots
+
     @property
     def folder(self) -> Path | None:
         """Of the take that is being recorded now."""
@@ -103,7 +132,9 @@ class Takes:
         return [recorder.error for recorder in self._recorders if recorder.error]
 
     def _add(self, folder: Path, overwrite: bool = False) -> Recorder:
-        recorder = Recorder(self._block, folder, self._stems, self._remainder, overwrite)
+        recorder = Recorder(
+            self._block, folder, self._stems, self._remainder, overwrite, self._slots
+        )
         self._recorders.append(recorder)
         return recorder
 

@@ -1,8 +1,12 @@
 """How the callback wakes the worker: a semaphore that it posts by address.
 
 On Linux it lies in the shared block itself. Elsewhere a process-shared semaphore in memory does
-not exist, and a named one is opened on both sides; its address (macOS) or handle (Windows) is put
-where the callback finds it. Only the parent, in whose process the callback runs, calls `create`.
+not exist, and a named one is opened on both sides. Only the parent, in whose process the callback
+runs, calls `create`, and puts the address (macOS: of the named one; Windows: its handle) of the
+semaphore that is to be posted where the callback finds it.
+
+There is one for each stem ring. The callback posts one for each block; where two workers run, the
+one that it wakes wakes the other (COMPANY in the block).
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import threading
 import time
 
 from rtsep.errors import Failure
-from rtsep.live.layout import SEMAPHORE, WAKE, Block
+from rtsep.live.layout import SEMAPHORES, WAKE, Block
 
 
 class _Timespec(ctypes.Structure):
@@ -23,9 +27,9 @@ class _Timespec(ctypes.Structure):
 class _Shared:
     """Linux: a sem_t in the block."""
 
-    def __init__(self, block: Block, create: bool):
+    def __init__(self, block: Block, ring: int, create: bool):
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._semaphore = ctypes.c_void_p(block.address + SEMAPHORE)
+        self._semaphore = ctypes.c_void_p(block.address + SEMAPHORES[ring])
         self.handle = self._semaphore.value
         if create and self._libc.sem_init(self._semaphore, 1, 0):
             raise Failure("this system has no process-shared semaphores")
@@ -50,10 +54,10 @@ class _Shared:
 class _Named:
     """macOS: a named semaphore. It has no wait with a time-out: a thread posts every 0.1 s."""
 
-    def __init__(self, block: Block, create: bool):
+    def __init__(self, block: Block, ring: int, create: bool):
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libc.sem_open.restype = ctypes.c_void_p
-        name = ("/" + block.name.strip("/"))[:28].encode() + b".w"
+        name = ("/" + block.name.strip("/"))[:28].encode() + (b".a", b".b")[ring]
         if create:
             self._libc.sem_unlink(name)
             self.handle = self._libc.sem_open(name, 0x200, ctypes.c_uint(0o600), ctypes.c_uint(0))
@@ -85,10 +89,10 @@ class _Named:
 class _Handle:
     """Windows: a named semaphore object."""
 
-    def __init__(self, block: Block, create: bool):
+    def __init__(self, block: Block, ring: int, create: bool):
         self._kernel = ctypes.windll.kernel32
         self._kernel.CreateSemaphoreW.restype = ctypes.c_void_p
-        name = f"Local\\{block.name}.w"
+        name = f"Local\\{block.name}.{ring}"
         self.handle = self._kernel.CreateSemaphoreW(None, 0, 1 << 30, name)
         if not self.handle:
             raise Failure("no semaphore to wake the worker with")
@@ -108,12 +112,17 @@ _KINDS = {"linux": _Shared, "darwin": _Named, "win32": _Handle}
 
 
 class Wakeup:
-    """`wait` in the worker, `post` from anywhere; the callback posts by the block's address."""
+    """Of one stem ring's worker: `wait` there, `post` from anywhere. The parent may `lead` the
+    callback to it, which posts that of ring A at first."""
 
-    def __init__(self, block: Block, create: bool = False):
-        self._it = _KINDS.get(sys.platform, _Shared)(block, create)
-        if create:
-            block.i64[WAKE] = self._it.handle
+    def __init__(self, block: Block, ring: int = 0, create: bool = False):
+        self._block = block
+        self._it = _KINDS.get(sys.platform, _Shared)(block, ring, create)
+        if create and ring == 0:
+            self.lead()
+
+    def lead(self) -> None:
+        self._block.i64[WAKE] = self._it.handle
 
     def wait(self, seconds: float) -> bool:
         """Until somebody posts: True; or for about so long: False."""

@@ -7,7 +7,7 @@ object a line, what it is doing; on its standard input (<-) it is asked and told
     {"progress": TEXT}                           while an engine is built
     {"ready": {...}}                             what it will run: names, rates, delays
     <- {"rebuffer": BLOCK}   {"rebuffer": N}     may be asked several times
-    <- {"run": NAME, "ring": 0 or 1, ...}        the shared block's name, its stem ring, ...
+    <- {"run": NAME, ...}                        the shared block's name; see `WorkerProcess.run`
     {"running": TEXT}                            what real-time set-up was granted
     {"error": TEXT, "code": N}                   and it ends
 
@@ -37,6 +37,8 @@ from rtsep.live.layout import (
     BEAT_B,
     BUSY,
     CAPTURE,
+    CHANNELS,
+    COMPANY,
     EPOCH,
     IDLE,
     IDLE_AFTER,
@@ -78,12 +80,21 @@ class Worker:
     block's first sample, as the latency's arithmetic has it.
 
     `epoch`: which of the run's workers it is. While another one is heard it counts nothing.
+    `slots`: where its stems stand in the ring's frames (default: one after the other).
     """
 
-    def __init__(self, pipeline: Pipeline, block: Block, ring: int = STEMS_A, epoch: int = 0):
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        block: Block,
+        ring: int = STEMS_A,
+        epoch: int = 0,
+        slots: list[int] | None = None,
+    ):
         self._pipeline, self._block, self._epoch = pipeline, block, epoch
+        self._slots = list(range(len(pipeline.stems))) if slots is None else slots
         self._capture, self._stems = Ring(block, CAPTURE), Ring(block, ring)
-        self._rate = int(block.i64[RATE])
+        self._rate, self._channels = int(block.i64[RATE]), int(block.i64[CHANNELS])
         spec = pipeline.engine.spec
         # About one step at a time, so that what is ready is handed out at once.
         self._piece = -(-spec.chunk * pipeline.rate // spec.rate)
@@ -179,7 +190,9 @@ class Worker:
         m = stems.shape[-1]
         if not m:
             return
-        frames = np.ascontiguousarray(np.moveaxis(stems, -1, 0)).reshape(m, -1)
+        frames = np.zeros((m, self._stems.width // self._channels, self._channels), np.float32)
+        frames[:, self._slots] = np.moveaxis(stems, -1, 0)
+        frames = frames.reshape(m, -1)
         start = self._stems.written
         cold = min(max(self._warm - start, 0), m)
         flag = VALID if self._pipeline.valid else INVALID
@@ -221,13 +234,17 @@ def _peak(frames: np.ndarray) -> float:
 
 
 def work(
-    worker: Worker, block: Block, wakeup: Wakeup, orphaned=lambda: False, beat: int = BEAT_A
+    worker: Worker, block: Block, wakeups: list[Wakeup], ring: int, orphaned=lambda: False
 ) -> None:
-    """Steps while there is something, waits while there is nothing, until told to stop."""
-    while not block.i64[STOP] and not orphaned():
-        block.i64[beat] += 1
-        if not worker.advance():
-            wakeup.wait(0.05)
+    """Steps while there is something, waits while there is nothing, until told to stop.
+
+    `wakeups`: of both stem rings' workers; `ring`: which one is its own.
+    """
+    h, beat, other = block.i64, (BEAT_A, BEAT_B)[ring], 1 - ring
+    while not h[STOP] and not orphaned():
+        h[beat] += 1
+        if not worker.advance() and wakeups[ring].wait(0.05) and h[COMPANY] == 1 + other:
+            wakeups[other].post()
 
 
 def build(job: dict, progress) -> Pipeline:
@@ -326,21 +343,18 @@ def _run(pipeline: Pipeline, request: dict, say, parent: int) -> None:
 
     with Block.attach(request["run"]) as block:
         ring = request["ring"]
-        wakeup = Wakeup(block)
-        worker = Worker(pipeline, block, (STEMS_A, STEMS_B)[ring], request["epoch"])
+        wakeups = [Wakeup(block, k) for k in range(2)]
+        worker = Worker(
+            pipeline, block, (STEMS_A, STEMS_B)[ring], request["epoch"], request["slots"]
+        )
         threading.Thread(target=watch, daemon=True).start()
         granted = [realtime.settle(), realtime.stay(), realtime.hurry(PRIORITY)]
         say(running=", ".join(reversed(granted)))
         if request["begin"] is not None:
             worker.join(**request["begin"])
-        work(
-            worker,
-            block,
-            wakeup,
-            lambda: closed.is_set() or os.getppid() != parent,
-            (BEAT_A, BEAT_B)[ring],
-        )
-        wakeup.close()
+        work(worker, block, wakeups, ring, lambda: closed.is_set() or os.getppid() != parent)
+        for wakeup in wakeups:
+            wakeup.close()
 
 
 def _rehearse(pipeline: Pipeline) -> None:

@@ -21,41 +21,47 @@ MASKS = np.array([0.25, 0.75])
 
 
 class Masks:
+    name, hop, masks = "quarter", HOP, MASKS
+    stems = ("voice", "background")
+
     def __init__(self, channels: int, chunk: int | None):
-        chunk = chunk or HOP
+        chunk = chunk or self.hop
         self.spec = StreamSpec(
-            model="quarter",
+            model=self.name,
             rate=RATE,
             channels=1,
-            stems=("voice", "background"),
-            primary="voice",
-            remainder="background",
+            stems=self.stems,
+            primary=self.stems[0],
+            remainder=self.stems[-1],
             chunk=chunk,
             batch=channels,
-            latency=HOP,
-            hop=HOP,
+            latency=self.hop,
+            hop=self.hop,
             precision="float32",
             device="cpu",
             engine="test",
             digest="",
         )
-        self._window = np.sin(np.pi * (np.arange(2 * HOP) + 0.5) / (2 * HOP))
+        n = 2 * self.hop
+        self._window = np.sin(np.pi * (np.arange(n) + 0.5) / n)
         self.reset()
 
     def reset(self, rows=None):
+        batch, hop = self.spec.batch, self.hop
         if rows is None:
-            self._frame = np.zeros((self.spec.batch, 2 * HOP))
-            self._tail = np.zeros((self.spec.batch, 2, HOP))
+            self._frame = np.zeros((batch, 2 * hop))
+            self._tail = np.zeros((batch, len(self.stems), hop))
         else:
             self._frame[rows], self._tail[rows] = 0, 0
 
     def process(self, mixture, stems, active=None):
-        for k in range(0, self.spec.chunk, HOP):
-            self._frame = np.concatenate([self._frame[:, HOP:], mixture[:, 0, k : k + HOP]], 1)
+        masks, hop = np.array(self.masks), self.hop
+        for k in range(0, self.spec.chunk, hop):
+            self._frame = np.concatenate([self._frame[:, hop:], mixture[:, 0, k : k + hop]], 1)
             spectrum = np.fft.rfft(self._frame * self._window)
-            parts = np.fft.irfft(spectrum[:, None] * MASKS[:, None]) * self._window
-            stems[:, :, 0, k : k + HOP] = self._tail + parts[..., :HOP]
-            self._tail = parts[..., HOP:]
+            parts = np.fft.irfft(spectrum[:, None] * masks[:, None]) * self._window
+            stems[:, :, 0, k : k + hop] = self._tail + parts[..., :hop]
+            self._tail = parts[..., hop:]
 
     def close(self):
         pass
@@ -118,6 +124,40 @@ class _Leaking(_Plain):
     def process(self, mixture, stems, active=None):
         super().process(mixture, stems, active)
         self._kept = [*getattr(self, "_kept", []), mixture.copy()]
+
+
+class _Half(Masks):
+    name, masks = "half", (0.5, 0.5)
+
+
+class _Long(_Half):
+    """Four times as late."""
+
+    name, hop = "long", 4 * HOP
+
+
+class _Trio(Masks):
+    name, stems, masks = "trio", ("drums", "bass", "voice"), (0.2, 0.3, 0.5)
+
+
+class _Six(Masks):
+    name, stems, masks = "six", tuple("abcdef"), (0.1, 0.1, 0.2, 0.2, 0.2, 0.2)
+
+
+def half(channels, chunk):
+    return _Half(channels, chunk)
+
+
+def long(channels, chunk):
+    return _Long(channels, chunk)
+
+
+def trio(channels, chunk):
+    return _Trio(channels, chunk)
+
+
+def six(channels, chunk):
+    return _Six(channels, chunk)
 
 
 def build(channels, chunk):
