@@ -158,6 +158,23 @@ def command(
     desk: Annotated[
         bool, typer.Option("--desk", help="Faders, meters and misses in the terminal; ? for help.")
     ] = False,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            help="A lighter model, which takes over while too many blocks are late.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    fallback_share: Annotated[
+        float,
+        typer.Option(help="How many of the blocks of 2 s have to be late for that.", metavar="0-1"),
+    ] = 0.05,
+    fallback_quiet: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without a late block after which the first model comes back.", metavar="S"
+        ),
+    ] = 30.0,
     strict: Annotated[
         bool, typer.Option(help="End with exit code 1 if there was any miss.")
     ] = False,
@@ -220,6 +237,9 @@ def command(
         recordable=desk,
         overwrite=overwrite,
         factory=factory,
+        fallback=fallback,
+        fallback_share=fallback_share,
+        fallback_quiet=fallback_quiet,
     )
     options.check()
     if desk:

@@ -81,6 +81,9 @@ def end(summary: dict) -> str:
     if summary["restarts"]:
         times = "time" if summary["restarts"] == 1 else "times"
         lines.append(f"the worker was restarted: {summary['restarts']} {times}")
+    if summary["fallbacks"]:
+        times = "once" if summary["fallbacks"] == 1 else f"{summary['fallbacks']} times"
+        lines.append(f"the fallback was needed {times}")
     if summary["clock_stalls"]:
         held_up = "the file was late" if summary["device"] else "the simulated clock was held up"
         lines.append(f"{held_up} {summary['clock_stalls']} times")

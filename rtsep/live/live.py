@@ -70,6 +70,9 @@ class Live:
         input_gain: float = 1.0,
         full_band: bool = True,
         idle: float = 0.0,
+        fallback: str | Path | None = None,
+        fallback_share: float = 0.05,
+        fallback_quiet: float = 30.0,
         duration: float | None = None,
         record: str | Path | None = None,
         overwrite: bool = False,
@@ -110,6 +113,9 @@ class Live:
             record=record,
             overwrite=overwrite,
             factory=factory,
+            fallback=None if fallback is None else str(fallback),
+            fallback_share=fallback_share,
+            fallback_quiet=fallback_quiet,
         )
         options.check()
         self.notices: list[str] = []

@@ -28,7 +28,8 @@ class Options:
     record to from the start; with `recordable` recording may begin under way, and the rings hold as
     much as for that. `full_band`: what lies above the model's band is shared among the stems, or
     all the remainder's. `factory` ("module:function", called with `channels` and `chunk`) makes the
-    engine in place of `model`.
+    engine in place of `model`. When `fallback_share` of the blocks of 2 s were late, the model
+    `fallback` takes over, until `fallback_quiet` seconds have gone by without a late one.
     """
 
     model: str = "convtasnet"
@@ -55,6 +56,9 @@ class Options:
     recordable: bool = False
     overwrite: bool = False
     factory: str | None = None
+    fallback: str | None = None
+    fallback_share: float = 0.05
+    fallback_quiet: float = 30.0
 
     @property
     def scene(self) -> Scene:
@@ -69,6 +73,14 @@ class Options:
             raise WrongCall(f"--block {self.blocks}: between 1 and 16384 samples")
         if not 0 <= self.idle < math.inf:
             raise WrongCall(f"--idle {self.idle:g}: 0 or more seconds")
+        if not 0 < self.fallback_share <= 1:
+            raise WrongCall(
+                f"--fallback-share {self.fallback_share:g}: more than 0, at most 1 (all blocks)"
+            )
+        if not 0 < self.fallback_quiet < math.inf:
+            raise WrongCall(f"--fallback-quiet {self.fallback_quiet:g}: more than 0 seconds")
+        if self.fallback is not None and not self.paced:
+            raise WrongCall("--fallback: the free clock waits for its worker, which is never late")
         if self.ceiling is not None and not 0 < self.ceiling <= 1:
             raise WrongCall(f"--limit: a ceiling of {self.ceiling:g}; at most 1, full scale")
 

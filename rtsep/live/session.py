@@ -20,6 +20,7 @@ from rtsep.live.controls import Controls
 from rtsep.live.delivery import Delivery
 from rtsep.live.description import describe
 from rtsep.live.device_clock import DeviceClock
+from rtsep.live.fallback import Fallback, lighter
 from rtsep.live.feedback import howls
 from rtsep.live.latency import Latency, check_queue, default_queue
 from rtsep.live.layout import Block
@@ -29,7 +30,7 @@ from rtsep.live.recorder import rehearse
 from rtsep.live.runs import announce, withdraw
 from rtsep.live.status import Status
 from rtsep.live.succession import Workers
-from rtsep.live.swapping import ROOM, Made, Slots, Swaps, adopt
+from rtsep.live.swapping import ROOM, Made, Slots, Swaps, adopt, check_routes, key, padded
 from rtsep.live.takes import Takes
 from rtsep.live.wakeup import Wakeup
 from rtsep.live.wiring import Wiring, straight
@@ -75,6 +76,7 @@ class Session:
         self.untrained = False
         self.granted = ""
         self.swaps = Swaps(self)
+        self.fallback: Fallback | None = None
         try:
             if options.factory is None:
                 # Before an engine is built, which may take a while.
@@ -87,6 +89,8 @@ class Session:
             options.check_stems(self.info["model"], self.stems)
             self._delivery = self._delivered()
             self.latency = self.latency_of(Made(self.process, job, self.info))
+            if options.fallback is not None:
+                self._prepare_fallback(progress)
             self._assemble()
         except BaseException:
             self.close()
@@ -248,6 +252,23 @@ class Session:
             told=told is not None,
         )
 
+    def _prepare_fallback(self, progress: Callable[[str], None]) -> None:
+        """A worker that has it ready; the latency is the longer one of both from the beginning."""
+        wanted, o = lighter(self.options), self.options
+        if key(wanted) == key(o):
+            raise WrongCall(f"--fallback {o.fallback}: that is the model itself")
+        made = self.swaps.prepare(wanted, progress)
+        model, stems = made.info["model"], tuple(made.info["stems"])
+        check_routes(o, model, stems)
+        if o.record is not None and set(stems) != set(self.stems):
+            raise WrongCall(
+                f"--fallback {o.fallback}: a recording goes on in the same files, and {model} has "
+                f"{', '.join(stems)} in place of {', '.join(self.stems)}"
+            )
+        self.latency = padded(self.latency, self.latency_of(made))
+        self.fallback = Fallback(self)
+        self.workers.look = self.fallback.look
+
     def _delivered(self) -> Delivery:
         if self.device is not None:
             return self.device.observe()
@@ -333,6 +354,7 @@ class Session:
             "rtf": status.real_time_factor(),
             "misses": {"total": sum(misses.values()), "causes": misses},
             "restarts": self.workers.restarts,
+            "fallbacks": 0 if self.fallback is None else self.fallback.falls,
             "events": [{"at_s": at, "event": text} for at, text in self.workers.events],
             "clock_stalls": self.clock.stalls,
             "idle_s": status.rested(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -57,7 +58,10 @@ class Swaps:
         factory: str | None = None,
     ) -> Future:
         """See `Session.swap`."""
-        wanted = self._wanted(model, engine, chunk, factory)
+        return self.start(self._wanted(model, engine, chunk, factory))
+
+    def start(self, wanted: Options) -> Future:
+        """The same, with all that the run is to be."""
         if wanted.factory is None:
             spec = read_spec(find(wanted.model))
             check_routes(wanted, spec.name, spec.stems)
@@ -73,6 +77,11 @@ class Swaps:
             )
             self._thread.start()
         return future
+
+    def prepare(self, wanted: Options, progress: Callable[[str], None]) -> Made:
+        """Has a worker ready for a change that may come. Raises what building raises."""
+        made = self.spare[key(wanted)] = self._build(wanted, progress)
+        return made
 
     def stop(self) -> None:
         """The run ends: what is being built is dropped, and no worker follows any more."""
@@ -105,7 +114,8 @@ class Swaps:
         session, began, before = self._session, time.monotonic(), self._session.info
         made = None
         try:
-            made = self.spare.pop(key(wanted), None) or self._build(wanted)
+            made = self.spare.pop(key(wanted), None)
+            made = made or self._build(wanted, session.workers.tell)
             change = self._change(wanted, made)
             session.workers.follow(change)
             change.done.result()
@@ -122,15 +132,15 @@ class Swaps:
             )
             future.set_result(None)
 
-    def _build(self, wanted: Options) -> Made:
+    def _build(self, wanted: Options, progress: Callable[[str], None]) -> Made:
         with self._lock:
             if self._over:
                 raise Failure("the run is over")
             process = self._building = WorkerProcess()
         job = self._session.job(wanted)
         try:
-            return Made(process, job, process.build(job, self._session.workers.tell))
-        except Failure:
+            return Made(process, job, process.build(job, progress))
+        except BaseException:
             process.stop()
             raise
         finally:

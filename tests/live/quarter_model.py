@@ -87,6 +87,17 @@ class _Starved(Masks):
         time.sleep(0.006)
 
 
+class _Overloaded(_Starved):
+    """Starved while there is a file MARK, and from the first second on."""
+
+    _steps = 0
+
+    def process(self, mixture, stems, active=None):
+        self._steps += 1
+        slow = self._steps > 250 and Path(os.environ["MARK"]).exists()
+        (_Starved if slow else Masks).process(self, mixture, stems, active)
+
+
 class _Poisoned(Masks):
     """Every 60th step gives NaN."""
 
@@ -183,6 +194,10 @@ def slow(channels, chunk):
 
 def starved(channels, chunk):
     return _Starved(channels, chunk)
+
+
+def overloaded(channels, chunk):
+    return _Overloaded(channels, chunk)
 
 
 def poisoned(channels, chunk):
