@@ -91,6 +91,7 @@ class Workers:
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._change: Change | None = None
         self._successor: WorkerProcess | None = None
+        self._given_up = False
         self._ending, self._news = threading.Event(), threading.Event()
         self._lock = threading.Lock()  # of `_successor` and `_change`, against the end
         self._thread = threading.Thread(target=self._watch, name="workers", daemon=True)
@@ -155,7 +156,7 @@ class Workers:
     def _watch(self) -> None:
         while True:
             pulse = self._pulse(self._ring)
-            going = self._block.i64[WORKER] != DEAD
+            going = not self._given_up
             while self._change is None and not (going and (self.process.dead or pulse.stopped())):
                 if self._pause():
                     self._refuse("the run is over")
@@ -205,6 +206,7 @@ class Workers:
             self.restarts += 1
             self.tell(f"another worker is heard, after {time.monotonic() - began:.1f} s")
             return
+        self._given_up = True
         h[WORKER] = DEAD
 
     def _make(self) -> WorkerProcess | None:
@@ -281,8 +283,11 @@ class Workers:
             if not self.process.dead and last.stopped():
                 self.process.kill()
             if self.process.dead:
-                # The last one wakes nobody any more.
+                # The last one wakes nobody any more. Of a model whose state fills for long a clock
+                # that waits would wait for ever: it goes on dry.
                 self._wakeups[ring].lead()
+                if self._change is not None:
+                    self._block.i64[WORKER] = DEAD
             if self._pause():
                 raise Failure("the run is over")
 
@@ -316,7 +321,7 @@ class Workers:
         h = self._block.i64
         with self._lock:
             self.process, self._successor = process, None
-        self._ring = ring
+        self._ring, self._given_up = ring, False
         process.on_death = self._died
         self._wakeups[ring].lead()
         h[COMPANY] = 1 + (1 - ring) if company else 0

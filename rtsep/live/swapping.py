@@ -151,6 +151,7 @@ class Swaps:
         session, info = self._session, made.info
         stems = tuple(info["stems"])
         check_routes(wanted, info["model"], stems)
+        session.takes.check(info["model"], stems, longer=False)
         slots = session.slots.room_for(info["model"], stems, session.stems)
         latency = padded(session.latency_of(made), session.latency)
         longer = latency.internal > session.latency.internal

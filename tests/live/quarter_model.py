@@ -155,6 +155,10 @@ class _Six(Masks):
     name, stems, masks = "six", tuple("abcdef"), (0.1, 0.1, 0.2, 0.2, 0.2, 0.2)
 
 
+class _Band(Masks):
+    name, stems, masks = "band", ("voice", "drums", "background"), (0.2, 0.3, 0.5)
+
+
 def half(channels, chunk):
     return _Half(channels, chunk)
 
@@ -165,6 +169,10 @@ def long(channels, chunk):
 
 def trio(channels, chunk):
     return _Trio(channels, chunk)
+
+
+def band(channels, chunk):
+    return _Band(channels, chunk)
 
 
 def six(channels, chunk):
