@@ -105,7 +105,7 @@ class Swaps:
             # What a chunk may be depends on the model.
             changes |= {"model": str(model or now.model), "factory": factory, "chunk": None}
         if engine is not None:
-            changes["engine"] = engine
+            changes |= {"engine": engine, "precision": None}
         if chunk is not None:
             changes["chunk"] = chunk
         return replace(now, **changes)
@@ -240,7 +240,8 @@ def check_routes(options: Options, model: str, stems: tuple[str, ...]) -> None:
 
 def key(options: Options) -> str:
     """What a spare worker is kept for."""
-    return f"{options.factory or options.model} {options.engine} {options.chunk}"
+    what = (options.factory or options.model, options.engine, options.precision, options.chunk)
+    return " ".join(map(str, what))
 
 
 def _named(info: dict) -> str:
