@@ -207,13 +207,12 @@ class Recorder:
         """Fills `out` with a run's stems; False: they were overwritten."""
         n = len(dry)
         x, present = out, mark > 0
+        renew = False
         if mark != self._mark:
-            # What was cross-faded to the end is the next one's signal; all else begins anew.
-            whole_cross = self._mark - 2 == mark and self._crossed == self._cross
-            renew = mark in (1, 2) and not whole_cross
+            # What was cross-faded to its end goes on by itself.
+            crossed = self._mark == mark + 2 and self._crossed == self._cross
+            renew = mark in (1, 2) and self._mark > 0 and not crossed
             self._mark, self._crossed = mark, 0
-        else:
-            renew = False
         if present:
             x = self._read((mark - 1) % 2, start, n)
             if x is None:
@@ -240,7 +239,9 @@ class Recorder:
         status, frames, _ = self._stems[ring].read(start, n)
         if status == OVERRUN:
             return None
-        return frames.reshape(n, -1, self._channels)[:, self._slots].reshape(n, -1)
+        # As compiled code knows it: what is strange to it is compiled anew.
+        by_stem = frames.reshape(n, -1, self._channels)[:, self._slots]
+        return np.ascontiguousarray(by_stem).reshape(n, -1)
 
 
 def rehearse(block: Block) -> None:
