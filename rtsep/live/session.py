@@ -290,6 +290,8 @@ class Session:
 
     def _assemble(self) -> None:
         o, n = self.options, len(self.stems)
+        # What is recorded keeps its stems, and has rings five times as long.
+        room = n if o.record else max(n, ROOM)
         self._block = block = Block.create(
             rate=self.rate,
             channels=self.channels,
@@ -301,10 +303,10 @@ class Session:
             on_miss=ON_MISS[o.on_miss],
             fade_up=round(self._fade_up() * self.rate),
             seconds=_RECORDED if o.record or o.recordable else _HELD,
-            room=max(n, ROOM),
+            room=room,
         )
         self._wakeups = [Wakeup(block, ring, create=True) for ring in range(2)]
-        self.slots = Slots(block, self.stems, max(n, ROOM))
+        self.slots = Slots(block, self.stems, room)
         describe(block, self.facts())
         self.controls = Controls(block)
         self.controls.recall(o.scene)
