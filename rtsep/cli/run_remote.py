@@ -50,15 +50,18 @@ class Remotes:
             if self._map is not None:
                 from rtsep.live.midi.surface import Surface
 
+                say = self._happened.append
                 surface = Surface(
-                    self._map, session.controls, _scene, self._happened.append, self._port
+                    self._map, session.controls, _scene, session.swap, say, self._port
                 )
                 undo.enter_context(surface)
                 said.append(f"MIDI: {self._port}, {len(self._map.bindings)} controls")
             if self._osc is not None:
                 from rtsep.live.osc import OscServer
 
-                server = OscServer(self._osc, session.controls, session.status, _scene)
+                server = OscServer(
+                    self._osc, session.controls, session.status, _scene, session.swap
+                )
                 host, port = undo.enter_context(server).address
                 said.append(f"OSC: listening on {host}, port {port}")
             yield said

@@ -3,12 +3,14 @@
     /rtsep/gain/STEM dB          -inf to 40       /rtsep/mute/STEM 0|1    /rtsep/solo/STEM 0|1
     /rtsep/wet share             0 to 1           /rtsep/bypass 0|1       /rtsep/input-gain dB
     /rtsep/preset name           the controls of a preset
+    /rtsep/model name            another model, or a checkpoint; answered once it is heard
     /rtsep/subscribe what [s]    "meters" or "misses", to the sender, for 60 s or as many as are
     /rtsep/unsubscribe what      given; at most an hour
 
-Without an argument the controls are asked for: the same address comes back with the value. Meters
-come ten times a second, as /rtsep/meter/input, …/output, …/STEM in dBFS; misses when there are new
-ones, as /rtsep/misses COUNT and /rtsep/miss CAUSE COUNT. An error is /rtsep/error ADDRESS TEXT.
+Without an argument the controls, and the model, are asked for: the same address comes back with the
+value. Meters come ten times a second, as /rtsep/meter/input, …/output, …/STEM in dBFS; misses when
+there are new ones, as /rtsep/misses COUNT and /rtsep/miss CAUSE COUNT. An error is /rtsep/error
+ADDRESS TEXT.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from rtsep.audio.levels import MOST_DB, from_db, to_db
@@ -72,7 +75,7 @@ class _Subscriber:
 class OscServer:
     """Answers on a bound socket, in a thread of its own, from `start` (or `with`) to `close`.
 
-    `preset(name)` gives a preset's scene.
+    `preset(name)` gives a preset's scene; `swap(name)` changes the model (see `Session.swap`).
     """
 
     def __init__(
@@ -81,9 +84,10 @@ class OscServer:
         controls: Controls,
         status: Status,
         preset: Callable[[str], Scene],
+        swap: Callable[[str], Future],
     ):
         self._socket, self._controls, self._status = bound, controls, status
-        self._preset = preset
+        self._preset, self._swap = preset, swap
         self._subscribers: dict[tuple, _Subscriber] = {}
         self._complaints = _Complaints()
         self._over = threading.Event()
@@ -172,6 +176,12 @@ class OscServer:
                 self._send(sender, address, read(getattr(c, name)))
         elif address == "/rtsep/preset":
             c.recall(self._preset(_text(_one(values))))
+        elif address == "/rtsep/model":
+            if values:
+                changing = self._swap(_text(_one(values)))
+                changing.add_done_callback(lambda done: self._changed(done, sender))
+            else:
+                self._send(sender, address, c.facts["model"])
         elif address == "/rtsep/subscribe":
             self._subscribe(values, sender)
         elif address == "/rtsep/unsubscribe":
@@ -181,9 +191,17 @@ class OscServer:
         else:
             raise WrongCall(f"no such address; there are {', '.join(self._addresses())}")
 
+    def _changed(self, done: Future, sender: tuple) -> None:
+        if done.cancelled():
+            self._send(sender, _ERROR, "/rtsep/model", "the run is over")
+        elif (error := done.exception()) is not None:
+            self._send(sender, _ERROR, "/rtsep/model", str(error))
+        else:
+            self._send(sender, "/rtsep/model", self._controls.facts["model"])
+
     def _addresses(self) -> list[str]:
         named = [f"{kind}/{stem}" for kind in _OF_STEMS for stem in self._controls.stems]
-        rest = (*_MANY, "preset", "subscribe", "unsubscribe")
+        rest = (*_MANY, "preset", "model", "subscribe", "unsubscribe")
         return [f"/rtsep/{name}" for name in (*named, *rest)]
 
     def _subscribe(self, values: list, sender: tuple) -> None:

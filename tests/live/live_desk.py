@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from live_device import Device
 
+from rtsep.errors import Failure
 from rtsep.live.controls import Controls
 from rtsep.live.description import describe
 from rtsep.live.scene import Scene
@@ -23,3 +24,8 @@ def desk(**facts):
         controls = Controls(device.block)
         controls.recall(Scene())
         yield device, controls
+
+
+def no_swap(name):
+    """What a run says that can't have another model."""
+    raise Failure(f"no model {name!r} here")

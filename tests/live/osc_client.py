@@ -18,10 +18,10 @@ def message(address, *values):
 class Client:
     """A program that sends, and hears what it is answered."""
 
-    def __init__(self, address):
+    def __init__(self, address, patience=20):
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect(address)
-        self._socket.settimeout(20)
+        self._socket.settimeout(patience)
 
     def send(self, address, *values):
         self.throw(message(address, *values).dgram)

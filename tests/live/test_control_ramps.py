@@ -44,6 +44,10 @@ MAP = Map(
 SOFT = Scene({"voice": 0.5, "background": 0.25}, wet=0.5)
 
 
+def soft(name):
+    return SOFT
+
+
 def by_python(c):
     yield lambda: c.gains.update({"background": 0.5})  # the first choice: the solo goes too
     yield lambda: c.mutes.update({"voice": True})
@@ -140,9 +144,9 @@ def test_every_control_from_everywhere(tmp_path):
             wait_for(lambda: written(h, layout.CAPTURE) > 2 * latency + 4000, 60)
             seen = walk(session, by_python(c))
             seen += walk(session, by_keys(c))
-            with OscServer(bind("0"), c, session.status, lambda name: SOFT) as server:
+            with OscServer(bind("0"), c, session.status, soft, session.swap) as server:
                 seen += walk(session, by_osc(Client(server.address)))
-            with Surface(MAP, c, lambda name: SOFT, port=choose("box", ports())):
+            with Surface(MAP, c, soft, session.swap, port=choose("box", ports())):
                 seen += walk(session, by_midi(there))
             last = level(*stand(c))
             summary = session.finish()

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_desk import STEMS, desk
+from live_desk import STEMS, desk, no_swap
 from midi_box import JUMP, MAP, preset
 
 from rtsep.audio.fader import gain_at, place_of
@@ -36,7 +36,7 @@ def test_bytes():
 
 def test_every_kind_of_control():
     with desk() as (_, c):
-        surface = Surface(JUMP, c, preset)
+        surface = Surface(JUMP, c, preset, no_swap)
         surface.receive([0xB0, 7, 64])
         assert not c.untouched and c.gains["drums"] == gain_at(64 / 127)
         surface.receive([0xB0, 7, 0])
@@ -69,7 +69,7 @@ def test_every_kind_of_control():
 
 def test_the_first_choice_ends_the_solo():
     with desk() as (_, c):
-        surface = Surface(MAP, c, preset)
+        surface = Surface(MAP, c, preset, no_swap)
         surface.receive([0xB0, 9, 127])
         assert c.untouched and c.heard == {"drums": 0, "bass": 0, "vocals": 1}
         surface.receive([0x91, 60, 90])
@@ -80,7 +80,7 @@ def test_soft_take_over():
     """A fader acts once it has met the control, and again only after it has met what another set;
     so that no message moves a control by more than the fader's own way."""
     with desk() as (_, c):
-        surface = Surface(MAP, c, preset)
+        surface = Surface(MAP, c, preset, no_swap)
         for value in (0, 10, 40, 100):
             surface.receive([0xB0, 7, value])
             assert c.gains["drums"] == (1 if value < 100 else gain_at(100 / 127))
@@ -104,7 +104,7 @@ def test_floods_of_anything(messages):
     mapped = {(b.message.removesuffix("14"), b.channel, b.number) for b in MAP.bindings}
     mapped.add(("cc", 1, 40))
     with desk() as (device, c):
-        surface = Surface(JUMP, c, preset)
+        surface = Surface(JUMP, c, preset, no_swap)
         before = device.block.i64.copy()
         for data in messages:
             surface.receive(data)
@@ -120,7 +120,7 @@ def test_a_preset_that_is_gone_is_told():
     with desk() as (device, c):
         lost = Map(STEMS, (Binding("program", 1, 1, "preset", preset="lost"),))
         before = device.block.i64.copy()
-        Surface(lost, c, preset, said.append).receive([0xC0, 1])
+        Surface(lost, c, preset, no_swap, said.append).receive([0xC0, 1])
         assert said == ["MIDI: no preset 'lost'"] and (before == device.block.i64).all()
 
 
@@ -156,6 +156,13 @@ channel = 1
 number = 1
 does = "preset"
 preset = "soft"
+
+[[control]]
+message = "program"
+channel = 1
+number = 2
+does = "model"
+model = "small"
 """
 
 
@@ -163,6 +170,7 @@ def test_maps_are_kept(tmp_path):
     (tmp_path / "a.toml").write_text(TEXT)
     map = maps.load(tmp_path / "a.toml")
     assert map.port == 'nano "2"' and map.soft and map.stems == ("drums", "bass")
+    assert map.bindings[3] == Binding("program", 1, 2, "model", model="small")
     assert map.bindings[1] == Binding("note", 16, 60, "mute", "bass", mode="momentary")
     maps.save(tmp_path / "b.toml", map)
     again = maps.load(tmp_path / "b.toml")
@@ -185,11 +193,18 @@ def test_maps_are_kept(tmp_path):
         ('message = "note"', 'message = "knob"', 13, "message = 'knob': cc, cc14, note, program,"),
         ('message = "note"', 'message = "bend"', 16, "does = 'mute': a bend can be gain, wet"),
         ('message = "cc"', 'message = "note"', 9, "does = 'gain': a note can be mute, solo,"),
-        ('does = "gain"', 'does = "pan"', 9, "does = 'pan': gain, wet, mute, solo, bypass, preset"),
+        (
+            'does = "gain"',
+            'does = "pan"',
+            9,
+            "does = 'pan': gain, wet, mute, solo, bypass, preset, model",
+        ),
         ('does = "gain"', 'does = "wet"', 10, "stem = 'drums': wet has none"),
         ('stem = "bass"', 'stem = "vocals"', 17, "stem = 'vocals': drums, bass"),
         ('"momentary"', '"hold"', 18, "mode = 'hold': toggle, momentary"),
         ('preset = "soft"', "preset = 1", 25, "preset = 1: a preset's name"),
+        ('model = "small"', "", 27, "model is missing: a model's name"),
+        ('does = "model"', 'does = "mute"', 31, "does = 'mute': a program can be preset, model"),
         ("number = 1\n", "number = 1\ncolour = 2\n", 24, "what is 'colour'? There is message,"),
         ("number = 60", "number = ", 15, "no TOML: "),
         (

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from jack_card import WHY_NOT, needs_jack
-from live_desk import desk
+from live_desk import desk, no_swap
 from midi_box import JUMP, MAP, box, preset
 
 from rtsep.audio.fader import gain_at, place_of
@@ -35,7 +35,9 @@ def server():
 def connected(map=JUMP):
     said = []
     with desk() as (device, controls), box() as there:
-        with Surface(map, controls, preset, said.append, choose("box", ports())) as surface:
+        with Surface(
+            map, controls, preset, no_swap, said.append, choose("box", ports())
+        ) as surface:
             wait_for(lambda: surface._device.there, 30)
             yield there, controls, device, said
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_desk import desk
+from live_desk import desk, no_swap
 from osc_client import Client, message
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 
@@ -28,7 +28,7 @@ def room():
         return Scene({"bass": 0.5}, wet=0.25)
 
     with desk() as (device, controls):
-        with OscServer(bind("0"), controls, Status(device.block), preset) as server:
+        with OscServer(bind("0"), controls, Status(device.block), preset, no_swap) as server:
             yield Client(server.address), controls, device.block
 
 

@@ -8,8 +8,8 @@ take-over = "soft"                # or "jump": a fader acts at once, wherever it
 message = "cc"                    # or cc14, note, program, bend
 channel = 1                       # 1 to 16
 number = 7                        # 0 to 127 (cc14: to 31; a bend has none)
-does = "gain"                     # or wet; with mute, solo, bypass: a button; preset
-stem = "voice"                    # of gain, mute and solo; preset = "NAME" of preset
+does = "gain"                     # or wet; buttons: mute, solo, bypass, preset, model
+stem = "voice"                    # of gain, mute, solo; preset = "NAME", model = "NAME" of those
 mode = "toggle"                   # of buttons; momentary: on while it is held
 """
 
@@ -25,11 +25,11 @@ from rtsep.configuration import Document, folder
 from rtsep.errors import WrongCall
 
 MESSAGES = ("cc", "cc14", "note", "program", "bend")
-FADERS, BUTTONS = ("gain", "wet"), ("mute", "solo", "bypass", "preset")
+FADERS, BUTTONS = ("gain", "wet"), ("mute", "solo", "bypass", "preset", "model")
 MODES = ("toggle", "momentary")
-_OF_STEM = ("gain", "mute", "solo")
+_OF_STEM, _NAMED = ("gain", "mute", "solo"), ("preset", "model")
 _TOP = ("stems", "port", "take-over", "control")
-_KEYS = ("message", "channel", "number", "does", "stem", "preset", "mode")
+_KEYS = ("message", "channel", "number", "does", "stem", "preset", "model", "mode")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Binding:
     does: str
     stem: str | None = None
     preset: str | None = None
+    model: str | None = None
     mode: str = "toggle"
 
 
@@ -115,6 +116,7 @@ def save(path: Path, map: Map) -> None:
         lines.append(f'does = "{b.does}"')
         lines += [f"stem = {quote(b.stem)}"] if b.stem is not None else []
         lines += [f"preset = {quote(b.preset)}"] if b.preset is not None else []
+        lines += [f"model = {quote(b.model)}"] if b.model is not None else []
         lines += [f'mode = "{b.mode}"'] if b.does in ("mute", "solo", "bypass") else []
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
@@ -150,17 +152,18 @@ def _binding(document: Document, k: int, entry: dict, stems: list[str]) -> Bindi
         raise wrong("does", f"a {message} can be {', '.join(BUTTONS)}")
     if does in BUTTONS and message in ("bend", "cc14"):
         raise wrong("does", f"a {message} can be {', '.join(FADERS)}")
-    if message == "program" and does != "preset":
-        raise wrong("does", "a program can be preset")
-    needed = {"stem": does in _OF_STEM, "preset": does == "preset"}
+    if message == "program" and does not in _NAMED:
+        raise wrong("does", f"a program can be {', '.join(_NAMED)}")
+    needed = {"stem": does in _OF_STEM} | {name: does == name for name in _NAMED}
     for key, belongs in needed.items():
         if key in entry and not belongs:
             raise wrong(key, f"{does} has none")
     number = 0 if message == "bend" else whole("number", 0, 31 if message == "cc14" else 127)
     if message == "bend" and "number" in entry:
         raise wrong("number", "a bend has none")
-    if needed["preset"] and not isinstance(entry.get("preset"), str):
-        raise wrong("preset", "a preset's name")
+    for name in _NAMED:
+        if needed[name] and not isinstance(entry.get(name), str):
+            raise wrong(name, f"a {name}'s name")
     mode = among("mode", MODES) if "mode" in entry else "toggle"
     return Binding(
         message=message,
@@ -169,5 +172,6 @@ def _binding(document: Document, k: int, entry: dict, stems: list[str]) -> Bindi
         does=does,
         stem=among("stem", tuple(stems)) if needed["stem"] else None,
         preset=entry.get("preset"),
+        model=entry.get("model"),
         mode=mode,
     )

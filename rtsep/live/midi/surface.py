@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from rtsep.audio.fader import gain_at, place_of
@@ -31,8 +32,9 @@ class _Fader:
 class Surface:
     """From `start` (or `with`) to `close`: `receive` acts on a message's bytes.
 
-    `preset(name)` gives a preset's scene; `say` is told what the user should know. Without a `port`
-    nothing is connected: messages come from the caller, feedback goes nowhere.
+    `preset(name)` gives a preset's scene, `swap(name)` changes the model (`Session.swap`); `say`
+    is told what the user should know. Without a `port` nothing is connected: messages come from the
+    caller, feedback goes nowhere.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class Surface:
         map: Map,
         controls: Controls,
         preset: Callable[[str], Scene],
+        swap: Callable[[str], Future],
         say: Callable[[str], None] = lambda text: None,
         port: Port | None = None,
     ):
-        self._map, self._controls, self._preset, self._say = map, controls, preset, say
+        self._map, self._controls, self._say = map, controls, say
+        self._preset, self._swap = preset, swap
         self._bindings = {(b.message, b.channel, b.number): b for b in map.bindings}
         self._faders = {b: _Fader() for b in map.bindings if b.does in FADERS}
         self._coarse: dict[tuple[int, int], int] = {}
@@ -89,7 +93,7 @@ class Surface:
         if m.kind == "cc":
             self._fine(m)
         binding = self._bindings.get((m.kind, m.channel, m.number))
-        if binding is None:
+        if binding is None or not self._has(binding):
             return
         if binding.does in FADERS:
             self._move(binding, m.value / (16383 if m.kind == "bend" else 127))
@@ -100,7 +104,7 @@ class Surface:
         """Two messages of 7 bit that are one of 14: the high bits come first."""
         number = m.number % FINE
         binding = self._bindings.get(("cc14", m.channel, number))
-        if binding is None or m.number >= 2 * FINE:
+        if binding is None or m.number >= 2 * FINE or not self._has(binding):
             return
         place, before = (m.channel, number), self._coarse.get((m.channel, number))
         if m.number < FINE:
@@ -128,9 +132,11 @@ class Surface:
 
     def _press(self, binding: Binding, down: bool) -> None:
         c = self._controls
-        if binding.does == "preset":
-            if down:
+        if binding.does in ("preset", "model"):
+            if down and binding.does == "preset":
                 c.recall(self._preset(binding.preset))
+            elif down:
+                self._swap(binding.model).add_done_callback(self._changed)
             return
         if binding.mode == "toggle":
             if not down:
@@ -142,6 +148,14 @@ class Surface:
             c.bypass = on
         else:
             (c.mutes if binding.does == "mute" else c.solos)[binding.stem] = on
+
+    def _has(self, binding: Binding) -> bool:
+        """Whether the model that is heard has the stem."""
+        return binding.stem is None or binding.stem in self._controls.stems
+
+    def _changed(self, done: Future) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            self._say(f"MIDI: {done.exception()}")
 
     def _place(self, binding: Binding) -> float:
         """Where the control stands, 0 to 1."""
@@ -176,7 +190,7 @@ class Surface:
     def _show(self) -> None:
         """To the device what it does not show yet."""
         for binding in self._map.bindings:
-            if binding.does == "preset":
+            if binding.does in ("preset", "model") or not self._has(binding):
                 continue
             messages = encode(*_address(binding), self._place(binding))
             if self._shown.get(binding) != messages:
