@@ -39,5 +39,6 @@ def exported(
 
     key = cache.key("export", EXPORT, digest=source.spec.digest, chunk=chunk, batch=batch)
     parts = cache.kept(key, export, progress, shelf=cache.STEPS)
-    leaves = [Leaf(**leaf) for leaf in json.loads(parts["state.json"])]
+    stated = json.loads(parts["state.json"])
+    leaves = [Leaf(**leaf | {"shape": tuple(leaf["shape"])}) for leaf in stated]
     return ir.from_proto(onnx.load_from_string(parts["step.onnx"])), leaves

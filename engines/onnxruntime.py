@@ -1,4 +1,4 @@
-"""The default on processors: the exported step in ONNX Runtime, one thread, nothing copied twice.
+"""The exported step in ONNX Runtime, one thread, nothing copied twice.
 
 buffers.py holds sound and state; all of it is bound once, when the engine is made.
 """

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 
-from rtsep.engines import cache
+from rtsep.engines import EXPORT, cache
+from rtsep.engines.exported import exported
 from rtsep.engines.native.engine import Native
 from rtsep.engines.native.processor import Processor, compiled, here
 from rtsep.engines.protocol import Progress, StreamSpec
@@ -21,7 +22,7 @@ from rtsep.errors import Failure
 PRECISIONS = ("float32", "bfloat16", "int8")
 # What the weights of products are kept as.
 _WEIGHTS = {"float32": "f32", "bfloat16": "bf16", "int8": "i8"}
-_LIBRARIES = ("torch", "onnx", "onnxscript", "onnx-ir", "llvmlite")
+_LIBRARIES = (*EXPORT, "llvmlite")
 
 
 def build(source: Source, chunk: int, batch: int, precision: str, progress: Progress) -> Native:
@@ -41,13 +42,7 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
         precision=precision,
         level=processor.level,
     )
-    parts = cache.read(key)
-    if parts is None:
-        parts = _compile(source, spec, processor, progress)
-        try:
-            cache.write(key, parts)
-        except OSError as error:
-            progress(f"not kept for next time: {error.strerror or error} in {cache.folder()}")
+    parts = cache.kept(key, lambda: _compile(source, spec, processor, progress), progress)
     if "refused" in parts:
         raise Failure(parts["refused"].decode())
     return _loaded(spec, parts)
@@ -61,17 +56,13 @@ def _compile(
     source: Source, spec: StreamSpec, processor: Processor, progress: Progress
 ) -> dict[str, bytes]:
     """The parts of a cache entry: machine code, weights, and where things lie; or why not."""
-    progress(f"loading {spec.model}")
     from rtsep.engines import accuracy
-    from rtsep.engines.export import export_step
     from rtsep.engines.native.lowering import lower
     from rtsep.engines.native.memory import arrange, layout
     from rtsep.engines.native.plan import Unsupported
     from rtsep.engines.native.program import program
 
-    network = source.network()
-    progress(f"exporting {spec.model} for chunks of {spec.chunk} samples, once")
-    model, leaves = export_step(network, spec.chunk, spec.batch)
+    model, leaves = exported(source, spec.chunk, spec.batch, progress)
     try:
         weights = _WEIGHTS[spec.precision]
         plan = lower(model, leaves, weights=weights, pairs=processor.pairs)
@@ -85,7 +76,7 @@ def _compile(
             "plan.txt": f"{plan}\n".encode(),
         }
         progress("comparing it with the reference")
-        accuracy.check(_loaded(spec, parts), network)
+        accuracy.check(_loaded(spec, parts), source.network())
     except Unsupported as lacking:
         reason = f"engine native has no kernel for {spec.model}: {lacking}; onnxruntime has"
         return {"refused": reason.encode()}
