@@ -190,7 +190,7 @@ def demo_sound(spec: ModelSpec, seconds: float = _DEMO_SECONDS) -> np.ndarray:
 
     sound, rate = soundfile.read(demo.path(), dtype="float32", always_2d=True)
     sound = soxr.resample(sound[: round(seconds * rate)].mean(1), rate, spec.rate)
-    return np.ascontiguousarray(np.broadcast_to(sound, (1, spec.channels, len(sound))), np.float32)
+    return np.array(np.broadcast_to(sound, (1, spec.channels, len(sound))), np.float32, order="C")
 
 
 def _in_turns(made: dict, mixture: np.ndarray, interval: float, seconds: float) -> dict:
