@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Footer, Static
 
+from rtsep import models
 from rtsep.desk.channel import Channel, Master, Strips, Toggle
 from rtsep.desk.choice import Choice
 from rtsep.desk.colours import TERMINAL
@@ -52,6 +53,7 @@ class Desk(App):
         Binding("b", "bypass", "bypass"),
         Binding("r", "record", "record"),
         Binding("p", "preset", "preset"),
+        Binding("c", "model", "model"),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("x", "leave", "close desk"),
         Binding("q", "end", "end run"),
@@ -206,6 +208,10 @@ class Desk(App):
         else:
             self._say(f"no presets yet: they are files in {presets.folder()}")
 
+    def action_model(self) -> None:
+        other = "or a checkpoint's file"
+        self.push_screen(Choice("change the model", models.shipped(), other), self._change)
+
     def action_help(self) -> None:
         self.push_screen(Help())
 
@@ -236,6 +242,10 @@ class Desk(App):
             self._say(str(failure), "bold ansi_red")
         else:
             self._say(f"{name}: the controls of this preset")
+
+    def _change(self, model: str | None) -> None:
+        if model is not None:
+            self._ask(model=model)
 
     def _chosen(self) -> str | None:
         channel = self.focused.parent if isinstance(self.focused, Fader) else None

@@ -17,6 +17,7 @@ KEYS = (
     ("b", "bypass: the mixture as it was"),
     ("r", "record; again: end the take"),
     ("p", "a preset's controls"),
+    ("c", "change the model, without a click"),
     ("x", "close the desk; the run goes on"),
     ("q q  ctrl+c", "end the run"),
 )

@@ -12,6 +12,7 @@ From the desk:
 
     {"alive": true}             every second: see `process.py`
     {"record": true or false}   begin or end a take
+    {"model": NAME or FILE}     change to this model; a notice tells when it is heard, or why not
     {"end": true}               end the run
 
 The socket's end is the other's end: the desk leaves the terminal as it was, or the run goes on

@@ -173,6 +173,12 @@ class DeskProcess:
                 self._say(done=self._record(bool(message["record"])))
             except Failure as failure:
                 self._say(refused=str(failure))
+        elif "model" in message:
+            try:
+                self._session.swap(str(message["model"]))
+                self._say(done=f"{message['model']} is made; what is heard now goes on until then")
+            except Failure as failure:
+                self._say(refused=str(failure))
 
     def _record(self, on: bool) -> str:
         takes = self._session.takes

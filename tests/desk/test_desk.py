@@ -80,7 +80,16 @@ def test_all_is_on_the_screen(size):
         assert "steps · budget 5.33 ms" in shown and "max 12.00" in shown
         assert re.search(r"1:01\.[25] +worker late ×7", shown)
         assert re.search(r"in .*-6\.0 dB +out .*-12\.0 dB", shown)
-        for key in ("m mute", "s solo", "b bypass", "r record", "? help", "p preset", "q end run"):
+        for key in (
+            "m mute",
+            "s solo",
+            "b bypass",
+            "r record",
+            "? help",
+            "p preset",
+            "c model",
+            "q end run",
+        ):
             assert key in shown
         assert "voice" in shown and "background" in shown and "█" in shown
 
@@ -213,6 +222,20 @@ def test_presets(tmp_path, monkeypatch):
         await pilot.press("p", "down", "enter")
         await until(pilot, lambda: "'drums'" in text(desk))
         assert table.controls.wet == 1
+
+    at_desk(test)
+
+
+def test_another_model_is_asked_for():
+    async def test(table, desk, pilot):
+        await pilot.press("c")
+        await until(pilot, lambda: "convtasnet" in text(desk) and "checkpoint's file" in text(desk))
+        await pilot.press("enter")
+        assert await asyncio.to_thread(table.asked, "model") == "convtasnet"
+        await pilot.press("c", *"a.m", "enter")
+        assert await asyncio.to_thread(table.asked, "model") == "a.m"
+        await pilot.press("c", "escape", "b")
+        assert table.controls.bypass
 
     at_desk(test)
 
