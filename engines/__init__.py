@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtsep.engines import requirements
 from rtsep.engines.protocol import Engine, Progress, StreamSpec, Unexportable
 from rtsep.errors import Failure, WrongCall
 
@@ -26,8 +27,19 @@ _ENGINES = {
     "native": (("llvmlite",), "pip install llvmlite"),
     "onnxruntime": (("onnxruntime",), "pip install onnxruntime"),
     "openvino": (("openvino",), "pip install 'rtsep[openvino]'"),
+    "inductor": (("torch",), "pip install torch"),
+    "tensorrt": (("torch",), "pip install torch"),
+    "cudagraph": (("torch",), "pip install torch"),
     "eager": (("torch",), "pip install torch"),
 }
+# What an engine needs of the machine besides: None where it is there, else what lacks.
+_MACHINE = {
+    "inductor": requirements.compiler,
+    "tensorrt": requirements.tensorrt,
+    "cudagraph": requirements.gpu,
+}
+# Compile for a minute or more: they run where they are asked for by name, or all are.
+SLOW = ("inductor",)
 # What the step is exported with, where an engine runs an exported one.
 EXPORT = ("torch", "onnx", "onnxscript", "onnx-ir")
 # What "auto" tries where nothing was tuned, until one can be built.
@@ -127,7 +139,10 @@ def available() -> dict[str, str | None]:
     reasons: dict[str, str | None] = {}
     for name, (libraries, install) in _ENGINES.items():
         missing = [library for library in libraries if find_spec(library) is None]
-        reasons[name] = f"{', '.join(missing)} is not installed: {install}" if missing else None
+        if missing:
+            reasons[name] = f"{', '.join(missing)} is not installed: {install}"
+        else:
+            reasons[name] = _MACHINE[name]() if name in _MACHINE else None
     return reasons
 
 

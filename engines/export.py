@@ -25,19 +25,14 @@ OPSET = 18
 
 def export_step(network: Separator, chunk: int, batch: int) -> tuple[ir.Model, list[Leaf]]:
     """The graph, and the leaves in the order of its inputs and outputs."""
-    state, _ = network.initial(batch)
-    tree = StateSpec.of(state)
-    leaves = tree.flatten(state)
-    step = _Step(network, tree, leaves).eval()
-    named = [(k, leaf) for k, leaf in zip(tree.names, leaves, strict=True) if leaf.numel()]
-    example = (torch.zeros(batch, network.channels, chunk), tuple(leaf for _, leaf in named))
+    step, example, names, leaves = prepared(network, chunk, batch)
     with torch.no_grad(), _quiet():
         try:
             program = torch.onnx.export(
                 step,
                 example,
-                input_names=["mixture", *(f"state.{name}" for name, _ in named)],
-                output_names=["stems", *(f"next.{name}" for name, _ in named)],
+                input_names=["mixture", *(f"state.{name}" for name in names)],
+                output_names=["stems", *(f"next.{name}" for name in names)],
                 opset_version=OPSET,
                 dynamo=True,
                 external_data=False,
@@ -50,7 +45,21 @@ def export_step(network: Separator, chunk: int, batch: int) -> tuple[ir.Model, l
                 f"the network of {network.arch} can't be exported: --engine eager runs it"
             ) from None
         _fold(program.model)
-    return program.model, [_leaf(name, tensor) for name, tensor in named]
+    return program.model, leaves
+
+
+def prepared(
+    network: Separator, chunk: int, batch: int
+) -> tuple[nn.Module, tuple[Tensor, tuple[Tensor, ...]], list[str], list[Leaf]]:
+    """The step as a module of sound and leaves, what it is called with, and the leaves by name."""
+    state, _ = network.initial(batch)
+    tree = StateSpec.of(state)
+    tensors = tree.flatten(state)
+    named = [(k, leaf) for k, leaf in zip(tree.names, tensors, strict=True) if leaf.numel()]
+    example = (torch.zeros(batch, network.channels, chunk), tuple(leaf for _, leaf in named))
+    names = [name for name, _ in named]
+    leaves = [_leaf(name, tensor) for name, tensor in named]
+    return _Step(network, tree, tensors).eval(), example, names, leaves
 
 
 class _Step(nn.Module):

@@ -21,7 +21,7 @@ from rtsep.engines.source import Source
 from rtsep.engines.state import Layout, Leaf
 from rtsep.errors import Failure
 
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "int8")
 _LIBRARIES = (*EXPORT, "onnxruntime")
 
 
@@ -89,11 +89,13 @@ def _compile(source: Source, spec: StreamSpec, progress: Progress) -> cache.Part
     """The parts of a cache entry: the graph, and the state it starts from."""
     import onnx_ir
 
-    from rtsep.engines import rewrite
+    from rtsep.engines import quantise, rewrite
 
     model, leaves = exported(source, spec.chunk, spec.batch, progress)
     progress(f"rewriting {len(model.graph)} operations for onnxruntime")
     leaves, rings = rewrite.optimise(model, leaves)
+    if spec.precision == "int8":
+        quantise.blocks(model.graph)
     state = {"leaves": [asdict(leaf) for leaf in leaves], "rings": [asdict(r) for r in rings]}
     return {
         "step.onnx": onnx_ir.to_proto(model).SerializeToString(),

@@ -18,7 +18,9 @@ def command(
     config: Config = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option("--engine", help="Check this one; may be repeated. Default: all there are."),
+        typer.Option(
+            "--engine", help="Check this one; may be repeated. Default: all that build in seconds."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -42,10 +44,11 @@ def command(
 
 
 def _engines(names: list[str] | None) -> list[str]:
-    """Those asked for, each once; else `eager` and every other whose library is there."""
-    from rtsep.engines import AUTO, available
+    """Those asked for, each once; else `eager` and every other that is there and builds soon."""
+    from rtsep.engines import AUTO, SLOW, available
 
-    usable = [name for name, missing in available().items() if missing is None]
+    there = [name for name, missing in available().items() if missing is None]
+    usable = [name for name in there if name not in SLOW]
     asked = [AUTO if name == "auto" else name for name in names or usable]
     return list(dict.fromkeys(sorted(asked, key=lambda name: name != "eager")))
 

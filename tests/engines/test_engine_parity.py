@@ -12,14 +12,13 @@ from engine_models import ARCHITECTURES, BOUNDS, make, ratio, run, sound, tiny
 from rtsep import engines
 
 SECONDS = 10
-# Compiles for a minute where others take a second: test_inductor.py has a small share of this.
-SLOW = {"inductor"}
+# test_inductor.py has a small share of this for the slow one.
 ENGINES = [
-    pytest.param(name, marks=pytest.mark.long if name in SLOW else ())
+    pytest.param(name, marks=pytest.mark.long if name in engines.SLOW else ())
     for name in engines.available()
     if name != "eager"
 ]
-QUICK = [name for name, reason in engines.available().items() if not reason and name not in SLOW]
+QUICK = {name for name, reason in engines.available().items() if reason is None} - {*engines.SLOW}
 CASES = [
     ("plain", 64, 1),
     ("plain", 1024, 1),
@@ -86,7 +85,7 @@ def check_architecture(model, steps, reduced, batches=(1, 2)):
         mixture += random.standard_normal(mixture.shape, np.float32) * np.float32(0.01)
         expected = run(engines.build(model, "eager", chunk=chunk, batch=batch), mixture)
         assert expected.any()
-        for engine in QUICK:
+        for engine in QUICK - {"native"}:  # test_native.py has these
             wanted = import_module(f"rtsep.engines.{engine}").PRECISIONS
             for precision in wanted if reduced and batch == 1 else ["float32"]:
                 if precision == "float64":

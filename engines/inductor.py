@@ -1,0 +1,144 @@
+"""The step compiled by PyTorch's Inductor, ahead of time: a second start compiles nothing.
+
+The package (AOTInductor) holds machine code with the weights folded in, made by the C++ compiler
+at hand for one thread. Nothing is compiled in the process that runs it, so `torch.compile`, which
+compiles in every process, is not used. `RTSEP_INDUCTOR_MODE=default` leaves out the search for
+the fastest of many forms of each product (`max-autotune`), which takes a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtsep.engines import cache
+from rtsep.engines.device import tensors
+from rtsep.engines.protocol import Progress, StreamSpec, check_buffers, check_rows, paused_rows
+from rtsep.engines.source import Source
+from rtsep.engines.state import Leaf
+from rtsep.errors import Failure, WrongCall
+
+PRECISIONS = ("float32",)
+MODES = ("max-autotune", "default")
+
+
+def build(source: Source, chunk: int, batch: int, precision: str, progress: Progress) -> Inductor:
+    mode = os.environ.get("RTSEP_INDUCTOR_MODE", MODES[0])
+    if mode not in MODES:
+        raise WrongCall(f"RTSEP_INDUCTOR_MODE={mode}: it is {' or '.join(MODES)}")
+    spec = source.stream("inductor", chunk, batch, precision)
+    key = cache.key(
+        spec.engine,
+        ("torch",),
+        digest=spec.digest,
+        chunk=chunk,
+        batch=batch,
+        precision=precision,
+        mode=mode,
+    )
+
+    def load(parts: cache.Parts) -> Inductor:
+        leaves = [Leaf(**leaf) for leaf in json.loads(parts["state.json"])]
+        try:
+            return Inductor(spec, _loaded(parts["step.pt2"]), leaves)
+        except RuntimeError as error:
+            raise cache.Refused(str(error).splitlines()[0]) from None
+
+    return cache.loaded(key, lambda: _compile(source, spec, mode, progress), load, progress)
+
+
+class Inductor:
+    """Each step gives new tensors for stems and state; rows that pause keep their old state."""
+
+    def __init__(
+        self, spec: StreamSpec, step: Callable[..., Sequence[Tensor]], leaves: Sequence[Leaf]
+    ) -> None:
+        self.spec = spec
+        self._step: Callable[..., Sequence[Tensor]] | None = step
+        self._fresh = tensors(leaves)
+        self._state = self._fresh
+
+    def process(
+        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
+    ) -> None:
+        if self._step is None:
+            raise Failure("this engine was closed")
+        check_buffers(self.spec, mixture, stems)
+        paused = paused_rows(self.spec, active)
+        if len(paused) == self.spec.batch:
+            stems[:] = 0
+            return
+        with torch.inference_mode():
+            sound, *following = self._step(torch.from_numpy(mixture), tuple(self._state))
+            if paused:
+                following = _select(active, following, self._state)
+            self._state = following
+            np.copyto(stems, sound.numpy(), casting="same_kind")
+        stems[paused] = 0
+
+    def reset(self, rows: Sequence[int] | None = None) -> None:
+        if self._step is None:
+            raise Failure("this engine was closed")
+        if rows is None:
+            self._state = self._fresh
+            return
+        check_rows(self.spec, rows)
+        chosen = [row in rows for row in range(self.spec.batch)]
+        self._state = _select(chosen, self._fresh, self._state)
+
+    def close(self) -> None:
+        self._step = None
+
+
+def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) -> cache.Parts:
+    """The parts of a cache entry: the package, and the state it starts from."""
+    from rtsep.engines.export import prepared
+
+    progress(f"loading {spec.model}")
+    step, example, _, leaves = prepared(source.network(), spec.chunk, spec.batch)
+    progress(f"compiling {spec.model} with inductor, {mode}, for chunks of {spec.chunk} samples")
+    options = {"cpp.threads": 1, "freezing": True, "max_autotune": mode == "max-autotune"}
+    logs = logging.getLogger("torch._inductor")
+    before = logs.level
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        path = Path(folder) / "step.pt2"
+        logs.setLevel(logging.ERROR)
+        try:
+            program = torch.export.export(step, example, strict=False)
+            torch._inductor.aoti_compile_and_package(
+                program, package_path=str(path), inductor_configs=options
+            )
+        except Exception as error:  # the compiler's own, of many kinds
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise Failure(f"engine inductor can't compile {spec.model}: {lines[0]}") from None
+        finally:
+            logs.setLevel(before)
+        package = path.read_bytes()
+    state = [asdict(leaf) for leaf in leaves]
+    return {"step.pt2": package, "state.json": json.dumps(state).encode()}
+
+
+def _loaded(package: bytes) -> Callable[..., Sequence[Tensor]]:
+    """It is unpacked when it is loaded; the file is not needed any more then."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "step.pt2"
+        path.write_bytes(package)
+        return torch._inductor.aoti_load_package(str(path), run_single_threaded=True)
+
+
+def _select(chosen: Sequence[bool], new: Sequence[Tensor], old: Sequence[Tensor]) -> list[Tensor]:
+    """`new` in the rows that are chosen, `old` in the others."""
+    mask = torch.tensor(chosen)
+    return [
+        torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b)
+        for a, b in zip(new, old, strict=True)
+    ]

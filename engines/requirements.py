@@ -1,0 +1,47 @@
+"""What an engine needs of the machine beyond packages: None where it is there, else what lacks."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import sys
+from functools import cache
+from importlib.util import find_spec
+
+TENSORRT = ("tensorrt_rtx", "tensorrt")
+_COMPILERS = ("g++", "clang++", "c++", "cl")
+_DRIVERS = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
+
+
+def compiler() -> str | None:
+    """A C++ compiler, `CXX` or one of the usual names."""
+    chosen = os.environ.get("CXX")
+    for name in (chosen,) if chosen else _COMPILERS:
+        if shutil.which(name):
+            return None
+    return f"no C++ compiler ({chosen or ', '.join(_COMPILERS)}): apt install g++, or set CXX"
+
+
+@cache
+def gpu() -> str | None:
+    """An NVIDIA GPU with its driver, and a torch that was built for it."""
+    try:
+        driver = ctypes.CDLL(_DRIVERS[sys.platform])
+    except (KeyError, OSError):
+        return "no NVIDIA driver on this machine"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return "no NVIDIA GPU on this machine"
+    import torch
+
+    if not torch.version.cuda:
+        return f"torch {torch.__version__} is built without CUDA: pip install torch"
+    return None
+
+
+def tensorrt() -> str | None:
+    """One of TensorRT's modules, and a GPU to run on."""
+    if not any(find_spec(module) for module in TENSORRT):
+        return f"{' or '.join(TENSORRT)} is not installed: pip install 'rtsep[tensorrt]'"
+    return gpu()
