@@ -1,17 +1,20 @@
-"""Training on a GPU in slices, then how long a step of the trained model takes there.
+"""What there is to do on a machine with a GPU: train in slices, compare engines, time them.
 
     python benchmarks/gpu.py --recipe convtasnet --data DATA --work WORK [--minutes 8] [--resume]
     python benchmarks/gpu.py --recipe convtasnet --time-only [--work WORK] [--out FILE.json]
 
 A slice ends after `--minutes` (at most nine) with its state in WORK; `--resume` trains the next one
-and does nothing once the recipe's steps are done. The timings are of one step in eager PyTorch,
-compiled, and as a CUDA graph: chunk in, stems out, state kept on the device, the copies from and
-to the host included. `--dry-run` does a few steps of everything on the CPU, without a graph.
+and does nothing once the recipe's steps are done. Then every engine for GPUs is compared with eager
+on the CPU, on every architecture; a step of the trained model is timed in them, in eager PyTorch
+and compiled, chunk in, stems out, state kept on the device, the copies from and to the host
+included; and last, how many streams one step takes within a chunk's time. `--dry-run` does a few
+steps of everything on the CPU, with eager as the engine.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -27,13 +30,16 @@ be_frugal()
 import numpy as np  # noqa: E402 - the settings above are for libraries yet to be loaded
 import torch  # noqa: E402
 
-from rtsep import checkpoints, models  # noqa: E402
-from rtsep.streaming.state import StateSpec  # noqa: E402
+from rtsep import checkpoints, engines, models  # noqa: E402
+from rtsep.engines import accuracy  # noqa: E402
+from rtsep.errors import Failure  # noqa: E402
 from rtsep.training.loop import STATE, Options  # noqa: E402
 from rtsep.training.run import run  # noqa: E402
 
 LIMIT_MINUTES = 9
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
+ENGINES = {"cuda": ("cudagraph", "tensorrt"), "cpu": ("eager",)}
+BATCHES = (1, 16, 64, 256, 1024)
 
 Step = Callable[[np.ndarray], np.ndarray]
 
@@ -50,6 +56,7 @@ def main() -> None:
     parser.add_argument("--time-only", action="store_true", help="train nothing")
     parser.add_argument("--chunks", type=float, nargs="+", default=[4, 8, 16], help="in ms")
     parser.add_argument("--steps", type=int, default=1000, help="timed per form and chunk")
+    parser.add_argument("--archs", nargs="*", default=models.architectures(), help="to compare")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--dry-run", action="store_true", help="a few steps, on the CPU")
     options = parser.parse_args()
@@ -65,7 +72,9 @@ def main() -> None:
         report["gpu"] = torch.cuda.get_device_name()
     if options.data is not None and not options.time_only:
         report["training"] = train(plan, weights, device, options)
+    report["agreement"] = agreement(device, options)
     report["results"] = timings(plan, weights, device, options)
+    report["streams"] = streams(plan, weights, device, options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
     print(options.out)
@@ -109,23 +118,24 @@ def timings(
     plan: recipes.Recipe, weights: Path, device: str, options: argparse.Namespace
 ) -> list[dict]:
     """A row per chunk and form."""
-    if weights.exists():
-        model = checkpoints.load(weights)
-    else:
-        model = models.create(plan.arch, **plan.params).eval()
-    model.to(device).requires_grad_(False)
-    forms = {"eager": eager, "compiled": compiled, "cudagraph": cuda_graph}
-    if device == "cpu":
-        del forms["cudagraph"]
+    network = trained(plan, weights)
+    model = copy.deepcopy(network).to(device).requires_grad_(False)
+    forms = {"eager": eager, "compiled": compiled}
     if options.dry_run:
         del forms["compiled"]
+    there = usable(device)
+    forms |= {f"{name} {precision}": engine(network, name, precision) for name, precision in there}
     steps = 5 if options.dry_run else options.steps
     rows = []
     for milliseconds in options.chunks:
         hops = max(1, round(milliseconds * model.rate / 1000 / model.hop))
         chunk = hops * model.hop
         for name, make in forms.items():
-            step = make(model, chunk, device)
+            try:
+                step = make(model, chunk, device)
+            except Failure as failure:
+                say(f"{name}, chunk {chunk}: {failure}")
+                continue
             seconds = measure(step, chunk, model.channels, steps)
             p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
             rows.append(
@@ -180,42 +190,94 @@ def _stateful(model: torch.nn.Module, function: Callable, device: str) -> Step:
     return step
 
 
-def cuda_graph(model: torch.nn.Module, chunk: int, device: str) -> Step:
-    """The step, and the copy of the new state over the old, captured once."""
-    with torch.no_grad():
-        state, _ = model.initial(1)
-        spec = StateSpec.of(state)
-        # Leaves of their own: `initial` may hand out one tensor twice.
-        leaves = [leaf.clone() for leaf in spec.flatten(state)]
-        mixture = torch.zeros(1, chunk, model.channels, device=device)
+def engine(network: torch.nn.Module, name: str, precision: str) -> Callable[..., Step]:
+    """One of rtsep's own, timed as the others are."""
 
-        def once() -> torch.Tensor:
-            stems, following = model.step(mixture, spec.unflatten(leaves))
-            for leaf, new in zip(leaves, spec.flatten(following), strict=True):
-                leaf.copy_(new)
+    def make(model: torch.nn.Module, chunk: int, device: str) -> Step:
+        built = engines.build(network, name, chunk=chunk, precision=precision, progress=say)
+        stems = np.empty(built.spec.stems_shape, np.float32)
+
+        def step(sound: np.ndarray) -> np.ndarray:
+            built.process(np.ascontiguousarray(sound.transpose(0, 2, 1)), stems)
             return stems
 
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                once()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            stems = once()
-    given = torch.zeros(mixture.shape).pin_memory()
-    taken = torch.zeros(stems.shape).pin_memory()
+        return step
 
-    def step(sound: np.ndarray) -> np.ndarray:
-        given.numpy()[:] = sound
-        mixture.copy_(given, non_blocking=True)
-        graph.replay()
-        taken.copy_(stems, non_blocking=True)
-        torch.cuda.current_stream().synchronize()
-        return taken.numpy()
+    return make
 
-    return step
+
+def usable(device: str) -> list[tuple[str, str]]:
+    """Engines that are there for the device, and their precisions."""
+    found, there = [], engines.available()
+    for name in ENGINES[device]:
+        if there[name] is not None:
+            say(f"{name}: {there[name]}")
+            continue
+        found += [(name, kind) for kind in engines.precisions(name) if kind != "float64"]
+    return found
+
+
+def agreement(device: str, options: argparse.Namespace) -> list[dict]:
+    """How far each engine is from eager on the CPU, on each architecture's low-latency form."""
+    rows = []
+    for arch in options.archs[: 1 if options.dry_run else None]:
+        torch.manual_seed(0)
+        network = models.create(arch).eval()
+        chunk = engines.default_chunk(network.hop, network.rate)
+        steps = 4 if options.dry_run else max(8, network.rate // chunk)
+        shape = (1, network.channels, steps * chunk)
+        sound = np.random.default_rng(0).standard_normal(shape, np.float32) * np.float32(0.1)
+        expected = accuracy.stream(engines.build(network, "eager", chunk=chunk), sound)
+        for name, precision in usable(device):
+            row = {"architecture": arch, "engine": name, "precision": precision, "chunk": chunk}
+            try:
+                built = engines.build(network, name, chunk=chunk, precision=precision)
+                found = accuracy.difference(expected, accuracy.stream(built, sound))
+                row |= {"ratio_db": round(min(found.ratio, 200.0), 1), "error": found.error}
+                built.close()
+                say(f"{arch}, {name} {precision}: {found}")
+            except Failure as failure:
+                row["failed"] = str(failure)
+                say(f"{arch}: {failure}")
+            rows.append(row)
+    return rows
+
+
+def streams(
+    plan: recipes.Recipe, weights: Path, device: str, options: argparse.Namespace
+) -> list[dict]:
+    """A step of more and more streams, until one takes longer than its chunk."""
+    network = trained(plan, weights)
+    chunk = network.hop * max(1, round(8 * network.rate / 1000 / network.hop))
+    rows = []
+    for name, precision in usable(device):
+        for batch in BATCHES[: 1 if options.dry_run else None]:
+            made = dict(chunk=chunk, batch=batch, precision=precision)
+            try:
+                built = engines.build(network, name, progress=say, **made)
+            except (Failure, torch.cuda.OutOfMemoryError) as failure:
+                say(f"{name} {precision}, {batch} streams: {failure}")
+                break
+            sound = np.zeros(built.spec.mixture_shape, np.float32)
+            stems = np.empty(built.spec.stems_shape, np.float32)
+            count = 5 if options.dry_run else 200
+            seconds, _ = benchmark.loop(
+                lambda b=built, x=sound, y=stems: b.process(x, y), chunk / network.rate, count
+            )
+            built.close()
+            step = benchmark.percentiles(seconds[count // 10 :])
+            rows.append({"engine": name, "step_ms": step, **made})
+            say(f"{name} {precision}, {batch} streams: p50 {step['p50']:.3f} ms")
+            if step["p99"] > 1e3 * chunk / network.rate:
+                break
+    return rows
+
+
+def trained(plan: recipes.Recipe, weights: Path) -> torch.nn.Module:
+    """The model of a slice, or one with random weights, on the CPU."""
+    if weights.exists():
+        return checkpoints.load(weights)
+    return models.create(plan.arch, **plan.params).eval()
 
 
 def say(line: str) -> None:

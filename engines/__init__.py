@@ -116,7 +116,7 @@ def _build(
 ) -> Engine:
     if name not in _ENGINES:
         raise WrongCall(f"no engine {name!r}; there is auto, {', '.join(_ENGINES)}")
-    if missing := available()[name]:
+    if missing := _lacking(name):
         raise Failure(f"engine {name}: {missing}")
     hop, rate = source.spec.hop, source.spec.rate
     chunk = default_chunk(hop, rate) if chunk is None else chunk
@@ -136,14 +136,15 @@ def _build(
 
 def available() -> dict[str, str | None]:
     """Each engine's name, and None where it can be used, else what is missing and how to get it."""
-    reasons: dict[str, str | None] = {}
-    for name, (libraries, install) in _ENGINES.items():
-        missing = [library for library in libraries if find_spec(library) is None]
-        if missing:
-            reasons[name] = f"{', '.join(missing)} is not installed: {install}"
-        else:
-            reasons[name] = _MACHINE[name]() if name in _MACHINE else None
-    return reasons
+    return {name: _lacking(name) for name in _ENGINES}
+
+
+def _lacking(name: str) -> str | None:
+    needed, install = _ENGINES[name]
+    missing = [library for library in needed if find_spec(library) is None]
+    if missing:
+        return f"{', '.join(missing)} is not installed: {install}"
+    return _MACHINE[name]() if name in _MACHINE else None
 
 
 def libraries(engine: str) -> tuple[str, ...]:

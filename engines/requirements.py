@@ -6,8 +6,9 @@ import ctypes
 import os
 import shutil
 import sys
-from functools import cache
 from importlib.util import find_spec
+
+from rtsep.engines import cache
 
 TENSORRT = ("tensorrt_rtx", "tensorrt")
 _COMPILERS = ("g++", "clang++", "c++", "cl")
@@ -23,7 +24,6 @@ def compiler() -> str | None:
     return f"no C++ compiler ({chosen or ', '.join(_COMPILERS)}): apt install g++, or set CXX"
 
 
-@cache
 def gpu() -> str | None:
     """An NVIDIA GPU with its driver, and a torch that was built for it."""
     try:
@@ -33,10 +33,9 @@ def gpu() -> str | None:
     count = ctypes.c_int(0)
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return "no NVIDIA GPU on this machine"
-    import torch
-
-    if not torch.version.cuda:
-        return f"torch {torch.__version__} is built without CUDA: pip install torch"
+    # What torch itself would tell, without loading it.
+    if (installed := cache.version_of("torch")).endswith("+cpu"):
+        return f"torch {installed} is built without CUDA: pip install torch"
     return None
 
 

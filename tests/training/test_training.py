@@ -145,7 +145,9 @@ def test_the_gpu_script_tries_itself_on_the_cpu(recipe_file, data, tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "gpu.json").read_text())
     assert report["training"]["steps"] == 2
-    assert {row["form"] for row in report["results"]} == {"eager"}
+    assert {row["form"] for row in report["results"]} == {"eager", "eager float32"}
+    assert [row["ratio_db"] > 100 for row in report["agreement"]] == [True]
+    assert [row["batch"] for row in report["streams"]] == [1]
     assert all(row["step_ms"]["p50"] > 0 for row in report["results"])
     done = subprocess.run([*line, "--resume"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
