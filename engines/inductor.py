@@ -50,8 +50,8 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
         leaves = [Leaf(**leaf) for leaf in json.loads(parts["state.json"])]
         try:
             return Inductor(spec, _loaded(parts["step.pt2"]), leaves)
-        except RuntimeError as error:
-            raise cache.Refused(str(error).splitlines()[0]) from None
+        except Exception as error:  # the loader's own, of many kinds
+            raise cache.Refused(_first_line(error)) from None
 
     return cache.loaded(key, lambda: _compile(source, spec, mode, progress), load, progress)
 
@@ -118,8 +118,8 @@ def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) ->
                 program, package_path=str(path), inductor_configs=options
             )
         except Exception as error:  # the compiler's own, of many kinds
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise Failure(f"engine inductor can't compile {spec.model}: {lines[0]}") from None
+            reason = _first_line(error)
+            raise Failure(f"engine inductor can't compile {spec.model}: {reason}") from None
         finally:
             logs.setLevel(before)
         package = path.read_bytes()
@@ -142,3 +142,7 @@ def _select(chosen: Sequence[bool], new: Sequence[Tensor], old: Sequence[Tensor]
         torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b)
         for a, b in zip(new, old, strict=True)
     ]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
