@@ -27,7 +27,7 @@ def test_builds_every_architecture(arch):
     made, model = plan(tiny(arch), precision, CAPABILITIES[turn % len(CAPABILITIES)])
     bindings = json.loads(made["bindings.json"])
     leaves = json.loads(made["state.json"])
-    chunk = 2 * model.hop
+    chunk = model.hop
     assert bindings["mixture"] == ["FLOAT", [1, model.channels, chunk]]
     assert bindings["stems"] == ["FLOAT", [1, len(model.stems), model.channels, chunk]]
     types = {"float32": "FLOAT", "int64": "INT64"}
@@ -43,7 +43,7 @@ def plan(model, precision, capability):
     from rtsep.engines import tensorrt
 
     source = Source(model)
-    spec = replace(source.stream("tensorrt", 2 * model.hop, 1, precision), device="cuda")
+    spec = replace(source.stream("tensorrt", model.hop, 1, precision), device="cuda")
     return tensorrt.plan(source, spec, lambda text: None, capability), model
 
 
