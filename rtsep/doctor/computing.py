@@ -32,7 +32,9 @@ def _engines(available: dict[str, str | None]) -> list[Finding]:
     for name, reason in available.items():
         if reason is not None:
             lacks, _, install = reason.partition(": ")
-            found.append(Finding(f"engine {name}", ADVICE, lacks, install or "see README.md"))
+            # Nobody can install a GPU.
+            state, advice = (ADVICE, install) if install else (GOOD, None)
+            found.append(Finding(f"engine {name}", state, lacks, advice))
     return found
 
 
