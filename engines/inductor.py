@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rtsep.engines import cache
 from rtsep.engines.device import tensors
@@ -104,7 +104,9 @@ def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) ->
     from rtsep.engines.export import prepared
 
     progress(f"loading {spec.model}")
-    step, example, _, leaves = prepared(source.network(), spec.chunk, spec.batch)
+    step, (sound, state), _, leaves = prepared(source.network(), spec.chunk, spec.batch)
+    # What is compiled takes state laid out as it was here: each leaf by itself, without gaps.
+    example = (sound, tuple(leaf.clone(memory_format=torch.contiguous_format) for leaf in state))
     progress(f"compiling {spec.model} with inductor, {mode}, for chunks of {spec.chunk} samples")
     options = {"cpp.threads": 1, "freezing": True, "max_autotune": mode == "max-autotune"}
     logs = logging.getLogger("torch._inductor")
@@ -113,7 +115,7 @@ def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) ->
         path = Path(folder) / "step.pt2"
         logs.setLevel(logging.ERROR)
         try:
-            program = torch.export.export(step, example, strict=False)
+            program = torch.export.export(_Contiguous(step), example, strict=False)
             torch._inductor.aoti_compile_and_package(
                 program, package_path=str(path), inductor_configs=options
             )
@@ -123,8 +125,19 @@ def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) ->
         finally:
             logs.setLevel(before)
         package = path.read_bytes()
-    state = [asdict(leaf) for leaf in leaves]
-    return {"step.pt2": package, "state.json": json.dumps(state).encode()}
+    fresh = [asdict(leaf) for leaf in leaves]
+    return {"step.pt2": package, "state.json": json.dumps(fresh).encode()}
+
+
+class _Contiguous(nn.Module):
+    """Gives what a step gives as tensors without gaps: the next step takes no others."""
+
+    def __init__(self, step: nn.Module) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, mixture: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(tensor.contiguous() for tensor in self.step(mixture, leaves))
 
 
 def _loaded(package: bytes) -> Callable[..., Sequence[Tensor]]:
