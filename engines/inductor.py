@@ -100,11 +100,16 @@ class Inductor:
 
 
 def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) -> cache.Parts:
-    """The parts of a cache entry: the package, and the state it starts from."""
+    """The parts of a cache entry: the package, and the state it starts from.
+
+    Raises `Failure` where it can't be compiled, or does not compute what the network does.
+    """
+    from rtsep.engines import accuracy
     from rtsep.engines.export import prepared
 
     progress(f"loading {spec.model}")
-    step, (sound, state), _, leaves = prepared(source.network(), spec.chunk, spec.batch)
+    network = source.network()
+    step, (sound, state), _, leaves = prepared(network, spec.chunk, spec.batch)
     # What is compiled takes state laid out as it was here: each leaf by itself, without gaps.
     example = (sound, tuple(leaf.clone(memory_format=torch.contiguous_format) for leaf in state))
     progress(f"compiling {spec.model} with inductor, {mode}, for chunks of {spec.chunk} samples")
@@ -125,6 +130,8 @@ def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) ->
         finally:
             logs.setLevel(before)
         package = path.read_bytes()
+    progress("comparing it with the reference")
+    accuracy.check(Inductor(spec, _loaded(package), leaves), network)
     fresh = [asdict(leaf) for leaf in leaves]
     return {"step.pt2": package, "state.json": json.dumps(fresh).encode()}
 

@@ -12,7 +12,7 @@ from rtsep import engines
 from rtsep.errors import Failure
 
 SECONDS = 10
-# test_inductor.py has a small share of this for the slow one.
+# test_inductor.py has a share of this for the slow one.
 ENGINES = [
     pytest.param(name, marks=pytest.mark.long if name in engines.SLOW else ())
     for name in engines.available()
