@@ -102,6 +102,21 @@ def test_takes_by_key_and_the_end_by_the_desk(sound, tmp_path):
         assert np.array_equal(x[at : at + len(mix)], mix)
 
 
+def test_the_model_is_changed_by_key(sound, small_path):
+    path, _ = sound
+    with Terminal("--input", path, "--desk") as terminal:
+        terminal.desk()
+        for name in ("nonsense", small_path):
+            asked = terminal.plain.count("checkpoint's file")
+            terminal.type("c")
+            terminal.until(lambda n=asked: terminal.plain.count("checkpoint's file") > n)
+            terminal.type(f"{name}\r")
+            terminal.until(lambda: "no model 'nonsense'" in terminal.plain)
+        terminal.until(lambda: "is heard in place of quarter" in terminal.plain)
+        terminal.type(CTRL_C)
+        assert terminal.ends() == 0 and "ended by the desk" in terminal.plain
+
+
 def test_closed_the_run_goes_on(sound):
     path, _ = sound
     with Terminal("--input", path, "--desk") as terminal:
