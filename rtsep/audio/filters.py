@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 import numpy as np
 
 from rtsep.errors import WrongCall
+
+PHASES = 1024  # rows of a table between which is interpolated (error below -120 dB)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,18 @@ class LowPass:
         beta = 0.1102 * (self.attenuation - 8.7)
         window = np.i0(beta * np.sqrt(inside)) / np.i0(beta)
         return np.where(np.abs(positions) <= self.half, np.sinc(positions) * window, 0.0)
+
+    def rows(self, behind: np.ndarray, rate_in: int, low_rate: int) -> np.ndarray:
+        """A table (rows, taps), float32, oldest tap first: a row for outputs whose right filter end
+        lies `behind` (0 to 1) of an input sample after their newest input.
+
+        Each row sums to 1: what is constant stays so, exactly.
+        """
+        half = self.half * rate_in / low_rate  # in input samples
+        age = np.arange(floor(2 * self.half * Fraction(rate_in, low_rate)), -1, -1)
+        table = self.taps((age[None, :] - half + behind[:, None]) * (low_rate / rate_in))
+        table /= table.sum(axis=1, keepdims=True)
+        return np.ascontiguousarray(table, np.float32)
 
 
 FILTERS = {"standard": LowPass(half=16, attenuation=80.0), "short": LowPass(half=8, attenuation=60)}

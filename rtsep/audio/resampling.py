@@ -16,10 +16,9 @@ from math import floor
 import numba
 import numpy as np
 
-from rtsep.audio.filters import find
+from rtsep.audio.filters import PHASES, find
 from rtsep.audio.rates import check_rate
 
-_PHASES = 1024  # rows of a table; ratios with more phases interpolate (error below -120 dB)
 _PIECE = 4096  # input samples taken at once
 
 
@@ -131,16 +130,12 @@ class Resampler:
 def _coefficients(low_pass, rate_in: int, low: int, up: int, fraction: float):
     """The table (rows, taps), oldest tap first, and its rows per phase (0: one row each).
 
-    Row r serves the outputs whose right filter end lies (r + fraction) / up, or r / _PHASES, of a
-    sample behind their newest input. Each row sums to 1: what is constant stays so, exactly.
+    Row r serves the outputs whose right filter end lies (r + fraction) / up, or r / PHASES, of a
+    sample behind their newest input.
     """
-    exact = up <= _PHASES
-    steps = (np.arange(up) + fraction) / up if exact else np.arange(_PHASES + 1) / _PHASES
-    half = low_pass.half * rate_in / low  # in input samples
-    age = np.arange(floor(2 * low_pass.half * Fraction(rate_in, low)), -1, -1)
-    table = low_pass.taps((age[None, :] - half + steps[:, None]) * (low / rate_in))
-    table /= table.sum(axis=1, keepdims=True)
-    return np.ascontiguousarray(table, np.float32), 0.0 if exact else _PHASES / up
+    exact = up <= PHASES
+    steps = (np.arange(up) + fraction) / up if exact else np.arange(PHASES + 1) / PHASES
+    return low_pass.rows(steps, rate_in, low), 0.0 if exact else PHASES / up
 
 
 @numba.njit(

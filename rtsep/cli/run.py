@@ -71,6 +71,14 @@ def command(
     exclusive: Annotated[
         bool, typer.Option(help="Devices for this run alone, where the host API has that.")
     ] = False,
+    clocks: Annotated[
+        str,
+        typer.Option(
+            help="Whether input and output share a clock. `auto`: they do if they are one device "
+            "or both of JACK's.",
+            metavar="auto|one|two",
+        ),
+    ] = "auto",
     clock: Annotated[
         str,
         typer.Option(
@@ -120,6 +128,13 @@ def command(
         str,
         typer.Option(help="What is heard when a step is late.", metavar="dry|silence"),
     ] = "dry",
+    on_device_loss: Annotated[
+        str,
+        typer.Option(
+            help="When a device is unplugged or fails: `go-on` until it is back, or `stop`.",
+            metavar="go-on|stop",
+        ),
+    ] = "go-on",
     input_gain: Annotated[
         str, typer.Option(help="A gain on what comes in, before everything else.", metavar="DB")
     ] = "0dB",
@@ -210,6 +225,7 @@ def command(
         host_api,
         None if channels is None else parse_channels(channels),
         exclusive,
+        clocks,
         virtual_mic=virtual_mic,
     )
     # What builds something for the first time says so; that is no part of the JSON.
@@ -229,6 +245,7 @@ def command(
         bypass=scene.bypass,
         routes=parse_routes(route or []),
         on_miss=on_miss,
+        on_device_loss=on_device_loss,
         ceiling=_ceiling(limit),
         input_gain=_level("--input-gain", input_gain),
         full_band=full_band,

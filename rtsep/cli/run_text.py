@@ -87,6 +87,16 @@ def end(summary: dict) -> str:
     if summary["clock_stalls"]:
         held_up = "the file was late" if summary["device"] else "the simulated clock was held up"
         lines.append(f"{held_up} {summary['clock_stalls']} times")
+    device = summary["device"]
+    if device and (two := device["two_clocks"]):
+        lines.append(
+            f"the input's clock: {two['difference_ppm']:+.0f} ppm; it was late {two['starved']} "
+            f"times and jumped {two['jumps']} times"
+        )
+    if device and device["losses"]:
+        lines.append(
+            f"without its device {device['losses']} times, {device['away_s']:.1f} s in all"
+        )
     if summary["clipped_input"]:
         lines.append(f"the input clipped: {summary['clipped_input']} samples at full scale")
     if summary["clipped_output"]:

@@ -90,7 +90,7 @@ from rtsep.live.layout import (
     WORKER,
     XRUNS,
 )
-from rtsep.live.native import address_of, c_function, compiled, nap, now, post
+from rtsep.live.native import WAKES_BY_OFFSET, address_of, c_function, compiled, nap, now, post
 from rtsep.live.ring import load, overrun, publish, reserve, set_flags, worst_flag, written
 from rtsep.live.safety import FULL_SCALE, aim_input, input_gain, meter, protect
 
@@ -343,7 +343,7 @@ def _mix(h, x, f32, ring, start, out, n, present):
 @compiled
 def _block(h, x, f32, u8, source, out, n, flags, silent, deaf):
     clock = _capture(h, x, f32, u8, source, n, silent)
-    post(load(h, WAKE))
+    post(load(h, WAKE) + (h.ctypes.data if WAKES_BY_OFFSET else 0))
     _dry_over(h)
     start = clock - h[LATENCY]
     if load(h, PATIENCE):

@@ -82,11 +82,10 @@ class SimulatedClock:
         rate = int(h[RATE])
         inputs, outputs = int(h[INPUTS]), int(h[OUTPUTS])
         largest = max(self._blocks)
-        slack = max(min(self._blocks) // 2 / rate, 0.0005)
+        pace = Pace(max(min(self._blocks) // 2 / rate, 0.0005))
         x = np.zeros((largest, inputs), np.float32)
         y = np.zeros((largest, outputs), np.float32)
         end = None  # of the run, once the source's is known
-        due = time.perf_counter()
         for n in itertools.cycle(self._blocks):
             if end is None:
                 taken = self._take(x[:n])
@@ -95,7 +94,8 @@ class SimulatedClock:
             else:
                 x[:n] = 0
             if self._paced:
-                due = self._sleep_until(due + n / rate, slack)
+                pace.wait(n / rate)
+                self.stalls = pace.stalls
             code = call(x.ctypes.data, y.ctypes.data, n, None, 0, user)
             kept = n if end is None else min(n, end - self.samples)
             if self._sink is not None:
@@ -114,12 +114,25 @@ class SimulatedClock:
         x[len(part) :] = 0
         return len(part)
 
-    def _sleep_until(self, due: float, slack: float) -> float:
+
+class Pace:
+    """Real time, for calls that come when theirs has come: the next is due at `due`.
+
+    Who is held up catches up by less than `slack` (s); what goes beyond is let go, and counted.
+    """
+
+    def __init__(self, slack: float):
+        self._slack, self.stalls = slack, 0
+        self._due = time.perf_counter()
+
+    def wait(self, seconds: float) -> None:
+        """Until so long after the call before was due."""
+        due = self._due + seconds
         now = time.perf_counter()
         if due > now:
             time.sleep(due - now)
             now = time.perf_counter()
-        if now - due <= slack:
-            return due
-        self.stalls += 1
-        return now - slack
+        if now - due > self._slack:
+            self.stalls += 1
+            due = now - self._slack
+        self._due = due

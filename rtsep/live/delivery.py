@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rtsep.live.native import compiled
+
 _USUAL = 3  # a delivery that came so often is the host's way, and no hiccup
 _TOGETHER = 0.25  # of a block's time: a call within that belongs to the one before
 _STEADY = 0.02  # of a block: the host's period is a whole number of blocks to within that
@@ -44,3 +46,18 @@ def observed(times: np.ndarray, frames: np.ndarray, rate: int) -> Delivery:
         if abs(period - round(period)) > _STEADY:
             most = max(most, int(np.ceil(period)) * block)
     return Delivery(block, unit, most)
+
+
+@compiled
+def at_once(h, s, rate, began, n):
+    """Frames that came at once, the n of a call that began now (ns) among them.
+
+    h[s], h[s + 1], h[s + 2] remember when the last call came, what came at once with it, and its
+    size. A call within a quarter of the time that the sound of the one before lasts belongs to it:
+    a device in step with its clock leaves all of that time, a host that hands over several blocks
+    next to none.
+    """
+    together = (began - h[s]) * rate < h[s + 2] * 250_000_000
+    h[s + 1] = n + (h[s + 1] if together else 0)
+    h[s], h[s + 2] = began, n
+    return h[s + 1]

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import os
 import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 
-from rtsep.errors import Failure
-from rtsep.live import realtime
-from rtsep.live.delivery import Delivery, observed
-from rtsep.live.device_stream import Plan, open_stream
-from rtsep.live.devices import abandon, quiet, reason
-from rtsep.live.gate import LOGGED, Gate
+from rtsep.live import intake as intakes
+from rtsep.live.delivery import Delivery
+from rtsep.live.device_loss import Keeper
+from rtsep.live.device_process import Request
+from rtsep.live.device_stream import Plan
+from rtsep.live.gate import Gate
+from rtsep.live.intake import Intake
 from rtsep.live.layout import FINISH, LATENCY, PATIENCE, Block
+from rtsep.live.streams import Streams
 
-PRIORITY = 70
-_SETTLING = 0.1  # s in which a stream that has just begun may call as it likes
-_OBSERVED = 0.25  # s after that, and at least so many deliveries:
-_DELIVERIES = 8
-_SILENT = 3.0  # s without a call: nothing more will come
 _PATIENCE = 2000  # ms that a callback on the free clock waits for its stems
 _RING = 10.0  # s of ring for a file in the place of an input or output
 _TAKEN_EVERY = 0.01  # s: what a sink that plays on adds to the latency
 _LONGEST = 2.0  # s: a host that reports a longer latency does not know it
+_FOLLOWED = 1.5  # s in which two clocks are learnt before sound is heard
 
 
 class DeviceClock:
@@ -34,22 +30,24 @@ class DeviceClock:
 
     `source` and `sink` (see `feeds.py`) stand for the end that is no device. Then: `observe`,
     `connect` to the run's block, `start`. `direct`: no Python is in the callback's way. `stalls`:
-    calls for which the source was not ready. `ended`: why the device stopped by itself, if it did.
+    calls for which the source was not ready. `ended`: why the device stopped by itself, if that
+    ended the run. `events`: what else became of the devices, a line each.
     """
 
     def __init__(self, plan: Plan, source=None, sink=None):
         self.plan, self.stalls = plan, 0
         self.ended: str | None = None
+        self.events: list[str] = []
         self.error: Exception | None = None
+        self.intake_latency = 0  # samples that the way between two clocks costs
+        self._longest = 0.0  # s of sound that either side's host delivers at once
         self._source = None if plan.input is not None else source
         self._sink = None if plan.output is not None else sink
-        self._stream = None
-        self._over = threading.Event()
         self._stopped = threading.Event()  # nobody needs feeding any more
         self._files: list[threading.Thread] = []
         self._block: Block | None = None
         self._delivery: Delivery | None = None
-        self._seen, self._checked, self._silence = 0, 0.0, 0.0
+        self._keeper: Keeper | None = None
         self._gate = Gate(
             plan.rate,
             plan.inputs,
@@ -57,8 +55,12 @@ class DeviceClock:
             feed=_RING if self._source is not None else 0,
             heard=_RING if self._sink is not None else 0,
         )
-        # A host's own block size costs no buffering; should that be the wanted one, it stays.
-        self._open(replace(plan, block=0))
+        try:
+            # A host's own block size costs no buffering; should that be the wanted one, it stays.
+            self._open(replace(plan, block=0))
+        except BaseException:
+            self._gate.close()
+            raise
 
     @property
     def samples(self) -> int:
@@ -70,31 +72,43 @@ class DeviceClock:
         """Frames that the host handed over at once, at the most, since the run began."""
         return self._gate.most
 
+    @property
+    def direct(self) -> bool:
+        return self._streams.direct
+
+    @property
+    def away(self) -> bool:
+        """Whether a device is gone, and the run goes on without it."""
+        return self._keeper is not None and self._keeper.without
+
     def observe(self) -> Delivery:
-        """Waits until it is clear how the host delivers. Raises `Failure` where it never calls."""
-        delivery = self._observed()
+        """Waits until it is clear how the hosts deliver. Raises `Failure` where one never calls."""
+        delivery = self._streams.driver.observe()
         if self.plan.block not in (0, delivery.unit):
-            self._close_stream()
+            self._streams.close()
             self._open(self.plan)
-            delivery = self._observed()
+            delivery = self._streams.driver.observe()
+        if (intake := self._streams.intake) is not None:
+            capture = self._streams.capture.observe()
+            time.sleep(max(0.0, self._opened + _FOLLOWED - time.monotonic()))
+            rates = self.plan.capture_rate, self.plan.rate
+            reserve = intakes.reserve(capture.most, *rates)
+            self.intake_latency = intakes.latency(delivery.most, reserve, *rates)
+            self._longest = max(capture.most / rates[0], delivery.most / rates[1])
+            intake.settle(self.intake_latency, self._longest)
         self._delivery = delivery
         return delivery
 
     def latency(self) -> tuple[int, int] | None:
         """What the host says of its own latency, (in, out) in samples; None: nothing sensible."""
-        told = self._told
-        ends = (self.plan.input, self.plan.output)
-        if isinstance(told, tuple):
-            both = told
-        else:
-            both = tuple(told if end is not None else 0.0 for end in ends)
-        if not all(math.isfinite(s) and 0 <= s <= _LONGEST for s in both):
+        both = self._streams.latency()
+        if both is None or not all(0 <= s <= _LONGEST for s in both):
             return None
         return tuple(round(s * self.plan.rate) for s in both)
 
     def as_json(self) -> dict:
         """For the summary of a run."""
-        plan = self.plan
+        plan, intake = self.plan, self._streams.intake
         return {
             "input": plan.input and plan.input.name,
             "output": plan.output and plan.output.name,
@@ -103,16 +117,32 @@ class DeviceClock:
             "delivery": self._delivery.most,
             "largest_delivery": self.most,
             "latency_told": self.latency() is not None,
+            "two_clocks": intake
+            and {
+                "input_rate": plan.capture_rate,
+                "difference_ppm": round(1e6 * intake.difference, 1),
+                "starved": intake.starved,
+                "jumps": intake.jumps,
+            },
+            "losses": 0 if self._keeper is None else self._keeper.losses,
+            "away_s": 0.0 if self._keeper is None else round(self._keeper.seconds, 3),
         }
 
     def connect(
-        self, block: Block, delivery: Delivery, *, free: bool = False, limit: int | None = None
+        self,
+        block: Block,
+        delivery: Delivery,
+        *,
+        free: bool = False,
+        limit: int | None = None,
+        go_on: bool = False,
     ) -> None:
         """The block that `start` will open the gate to. `free`: callbacks wait for their stems.
 
-        `limit`: the run ends after so many frames of input, and the internal latency.
+        `limit`: the run ends after so many frames of input, and the internal latency. `go_on`: it
+        survives the loss of its devices.
         """
-        self._block, self._delivery = block, delivery
+        self._block = block
         if free:
             block.i64[PATIENCE] = _PATIENCE
         if limit is not None:
@@ -120,6 +150,7 @@ class DeviceClock:
         for needed, work in ((self._source, self._feed), (self._sink, self._write)):
             if needed is not None:
                 self._files.append(threading.Thread(target=work, daemon=True))
+        self._keeper = Keeper(self, block, self._gate, delivery.block, self._stirred, go_on)
 
     def start(self) -> None:
         for thread in self._files:
@@ -128,6 +159,7 @@ class DeviceClock:
             # Something to begin with, or the first block would find nothing.
             time.sleep(0.05)
         self.let_in()
+        self._keeper.start(self._streams)
 
     def let_in(self) -> None:
         """From now on the run gets what the device calls with."""
@@ -143,97 +175,58 @@ class DeviceClock:
 
     def join(self, seconds: float | None = None) -> bool:
         """Whether it doesn't run (any more), after waiting for that for at most so long."""
-        until = math.inf if seconds is None else time.monotonic() + seconds
-        while not self._over.wait(max(0, min(0.1, until - time.monotonic()))):
-            if self._vanished():
-                break
-            if time.monotonic() >= until:
+        if self._keeper is None:
+            return self._stirred.wait(seconds)  # there is no run
+        if self._keeper.started:
+            if not self._keeper.over.wait(seconds):
                 return False
-        self._end()
+            self._end()
         return True
 
     def close(self) -> None:
         """The devices are free again, and nothing looks at the block any more."""
         self._stopped.set()
+        if self._keeper is not None:
+            self._keeper.stop()
         self._gate.shut()
-        self._close_stream()
-        self._over.set()
+        self._streams.close()
         for thread in self._files:
             if thread.ident is not None:
                 thread.join()
+        self._gate.close()
+
+    def request(self, block: Block) -> Request:
+        """For a process that opens the same devices, and calls this clock's gate."""
+        intake = self._streams.intake
+        return Request(
+            block=block.name,
+            gate=self._gate.name,
+            plan=self._streams.plan,
+            delivery=self._delivery.most,
+            intake_latency=self.intake_latency,
+            longest=self._longest,
+            difference=0.0 if intake is None else intake.known,
+        )
 
     def _open(self, plan: Plan) -> None:
-        self._over.clear()
-        before = _threads()
-        self._stream, self.direct = open_stream(plan, self._gate, self._over.set)
-        try:
-            with quiet():
-                self._stream.start()
-        except Exception as error:
-            self.close()
-            raise Failure(f"{plan} at {plan.rate} Hz does not start: {reason(error)}") from None
-        self._told = self._stream.latency
-        realtime.hurry_threads(_threads() - before, PRIORITY)
-
-    def _close_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None and not _closed(stream):
-            abandon()
-
-    def _observed(self) -> Delivery:
-        time.sleep(_SETTLING)
-        first, began = self._gate.calls, time.monotonic()
-        while True:
-            time.sleep(0.02)
-            new = min(self._gate.calls - first, LOGGED - 1)
-            times, frames = (part[len(part) - new :] for part in self._gate.log())
-            waited = time.monotonic() - began
-            if waited >= _OBSERVED and len(times) > 1:
-                delivery = observed(times, frames, self.plan.rate)
-                if int(frames.sum()) >= _DELIVERIES * delivery.most or waited >= _SILENT:
-                    return delivery
-            elif waited >= _SILENT:
-                raise Failure(
-                    f"{self.plan} was opened at {self.plan.rate} Hz and never asks for sound: "
-                    "choose another with --input, --output or --host-api"
-                )
+        self._stirred = threading.Event()
+        intake = None
+        if plan.capture_rate is not None:
+            intake = Intake(plan.inputs, plan.capture_rate, plan.rate)
+        self._streams = Streams(plan, self._gate, intake, self._stirred.set)
+        self._streams.enter()
+        self._opened = time.monotonic()
 
     def _end(self) -> None:
         """After the last call: what the files still lack."""
         if self._stopped.is_set():
             return
-        if self.ended is None and self._stream is not None and not self._expected():
-            self.ended = self._words("ended the stream")
         self._stopped.set()
         self._gate.shut()
         self.stalls = self._gate.starved
         for thread in self._files:
             if thread.ident is not None:
                 thread.join()
-
-    def _expected(self) -> bool:
-        return bool(self._block is None or self._block.i64[FINISH]) or (
-            self._gate.samples >= self._gate.end
-        )
-
-    def _vanished(self) -> bool:
-        """Whether the device has not called for so long that it never will."""
-        calls, now = self._gate.calls, time.monotonic()
-        # In small steps: this process may have been stopped, and the device with it.
-        step = min(now - self._checked, 0.2)
-        self._silence = 0 if calls != self._seen else self._silence + step
-        self._seen, self._checked = calls, now
-        if self._silence < _SILENT:
-            return False
-        abandon()
-        self.ended = self._words(f"stopped {_SILENT:g} s ago")
-        return True
-
-    def _words(self, what: str) -> str:
-        return (
-            f"{self.plan} {what}, after {self.samples / self.plan.rate:.1f} s: was it unplugged, "
-            "or its server ended? `rtsep devices` lists what there is now"
-        )
 
     def _feed(self) -> None:
         """Keeps the ring full; when the source ends, so does the run."""
@@ -262,27 +255,3 @@ class DeviceClock:
         except Exception as error:
             self.error = error
             self.stop()
-
-
-def _closed(stream) -> bool:
-    """A host whose server is gone may never answer: it is given a second."""
-
-    def close() -> None:
-        try:
-            stream.close()
-        except Exception:
-            pass  # what is gone needs no closing
-
-    closing = threading.Thread(target=close, daemon=True)
-    with quiet():
-        closing.start()
-        closing.join(1)
-    return not closing.is_alive()
-
-
-def _threads() -> set[int]:
-    """Of this process, where the system lists them."""
-    try:
-        return {int(entry) for entry in os.listdir("/proc/self/task")}
-    except OSError:
-        return set()

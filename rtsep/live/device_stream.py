@@ -1,17 +1,19 @@
-"""One stream on one or two devices: what it is to be, and PortAudio's stream for it."""
+"""Streams on one or two devices: what they are to be, and PortAudio's stream for each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rtsep.errors import Failure, WrongCall
 from rtsep.live.devices import INPUT, OUTPUT, Device, library, opens, quiet, rates, reason
-from rtsep.live.gate import Gate, gate
-from rtsep.live.gate import bound as bound_gate
+from rtsep.live.door import Door, door
+from rtsep.live.door import bound as bound_door
 
+# Whose devices all have one clock.
+_ONE_CLOCK = ("JACK Audio Connection Kit", "ASIO")
 _EXCLUSIVE = ("Windows WASAPI", "Core Audio")
 
 
@@ -20,6 +22,8 @@ class Plan:
     """`inputs` and `outputs`: channels that are opened, where there is a device for them.
 
     `block`: samples per call; 0 leaves it to the host, which is what costs no buffering.
+    `capture_rate`: of an input that has a clock of its own, and a stream of its own; None: there is
+    one stream for both, or one end only.
     """
 
     input: Device | None
@@ -29,12 +33,25 @@ class Plan:
     rate: int
     block: int = 0
     exclusive: bool = False
+    capture_rate: int | None = None
 
     def __str__(self) -> str:
+        if self.capture_rate is not None:
+            return (
+                f"{self.input} at {self.capture_rate} Hz, by a clock of its own, to {self.output}"
+            )
         if self.input == self.output:
             return f"{self.input}"
         ends = [str(d) for d in (self.input, self.output) if d is not None]
         return " to ".join(ends)
+
+    def streams(self) -> tuple[Plan, ...]:
+        """One stream each; the one whose clock is the run's comes last."""
+        if self.capture_rate is None:
+            return (self,)
+        capture = replace(self, output=None, outputs=0, rate=self.capture_rate, block=0)
+        own = replace(self, input=None, inputs=0)
+        return tuple(replace(part, capture_rate=None) for part in (capture, own))
 
     @property
     def host_api(self) -> str:
@@ -49,15 +66,16 @@ def plan(
     rate: int | None,
     block: int = 0,
     exclusive: bool = False,
+    clocks: str = "auto",
 ) -> Plan:
-    """A stream that opens, on at least one device. Raises `WrongCall` or `Failure` with what was
-    tried, and the option that mends it. `rate` None: the best that all its devices take."""
-    if input and output and input.host_api != output.host_api:
-        raise WrongCall(
-            f"--input {input} and --output {output}: two host APIs have two clocks; choose both of "
-            "one (--host-api)"
-        )
+    """Streams that open, on at least one device. Raises `WrongCall` or `Failure` with what was
+    tried, and the option that mends it. `rate` None: the best that all its devices take.
+
+    `clocks`: "one" stream for both ends, "two" streams, or "auto": one where both are the same
+    device, or of a host API with one clock, and have a rate in common.
+    """
     ends = [(d, k, n) for d, k, n in ((input, INPUT, inputs), (output, OUTPUT, outputs)) if d]
+    _check_clocks(clocks, input, output)
     for device, kind, channels in ends:
         if channels > device.channels(kind):
             option = "--channels" if kind == INPUT else "--route"
@@ -65,21 +83,56 @@ def plan(
                 f"{option}: channel {channels} of device {device}, which has "
                 f"{device.channels(kind)} {kind}s"
             )
-    settings = _exclusive((input or output).host_api) if exclusive else None
+    common = {"block": block, "exclusive": exclusive}
+    if len(ends) == 2 and (clocks == "two" or clocks == "auto" and not _share(input, output)):
+        own = _rate(ends[1:], rate, exclusive)
+        # At the output's rate where the input takes that: then little is resampled.
+        same = opens(input, INPUT, own, inputs, _settings(input, exclusive)) is None
+        capture = own if same else _rate(ends[:1], None, exclusive)
+        return Plan(input, output, inputs, outputs, own, capture_rate=capture, **common)
+    try:
+        return Plan(input, output, inputs, outputs, _rate(ends, rate, exclusive), **common)
+    except WrongCall:
+        if len(ends) < 2 or clocks == "one" or input == output:
+            raise
+        return plan(input, output, inputs, outputs, rate, **common, clocks="two")
+
+
+def _check_clocks(clocks: str, input: Device | None, output: Device | None) -> None:
+    if clocks == "two" and not (input and output):
+        raise WrongCall("--clocks two: input and output have to be devices")
+    if clocks == "one" and input and output and input.host_api != output.host_api:
+        raise WrongCall(
+            f"--clocks one: --input {input} and --output {output} are of two host APIs, which have "
+            "two clocks"
+        )
+
+
+def _share(input: Device, output: Device) -> bool:
+    """Whether both have one clock, as far as one can know."""
+    return input == output or input.host_api == output.host_api in _ONE_CLOCK
+
+
+def _settings(device: Device, exclusive: bool):
+    return _exclusive(device.host_api) if exclusive else None
+
+
+def _rate(ends, rate: int | None, exclusive: bool) -> int:
+    """`rate`, or the best one, at which all these ends open. Raises what says why not."""
     refusals: list[str] = []
     for candidate in [rate] if rate else _candidates(ends):
         refusals = [
             f"{kind} {device} at {candidate} Hz with {channels} channels: {why}"
             for device, kind, channels in ends
-            if (why := opens(device, kind, candidate, channels, settings))
+            if (why := opens(device, kind, candidate, channels, _settings(device, exclusive)))
         ]
         if not refusals:
-            return Plan(input, output, inputs, outputs, candidate, block, exclusive)
+            return candidate
     raise _refused(ends, rate, refusals)
 
 
-def open_stream(plan: Plan, memory: Gate, ended: Callable[[], None]):
-    """(PortAudio's stream, calling the gate; whether it does so without Python in between).
+def open_stream(plan: Plan, memory: Door, ended: Callable[[], None]):
+    """(PortAudio's stream, calling the door; whether it does so without Python in between).
 
     It is not started. `ended` is called when it has come to its end. Raises `Failure`.
     """
@@ -111,13 +164,13 @@ def open_stream(plan: Plan, memory: Gate, ended: Callable[[], None]):
         ) from None
 
 
-def _open(sounddevice, kind: str, options: dict, memory: Gate):
+def _open(sounddevice, kind: str, options: dict, memory: Door):
     """Through the class that takes C callbacks; where that is not to be had, through Python."""
     base, ffi = getattr(sounddevice, "_StreamBase", None), getattr(sounddevice, "_ffi", None)
     try:
         stream = base(
             kind,
-            callback=ffi.cast("PaStreamCallback *", gate.address),
+            callback=ffi.cast("PaStreamCallback *", door.address),
             userdata=ffi.cast("void *", memory.address),
             wrap_callback=None,
             **options,
@@ -128,8 +181,8 @@ def _open(sounddevice, kind: str, options: dict, memory: Gate):
         return _through_python(sounddevice, kind, options, memory), False
 
 
-def _through_python(sounddevice, kind: str, options: dict, memory: Gate):
-    call = bound_gate()
+def _through_python(sounddevice, kind: str, options: dict, memory: Door):
+    call = bound_door()
     lost = ("input_underflow", "input_overflow", "output_underflow", "output_overflow")
 
     def pass_on(source, out, frames, status) -> None:
@@ -189,5 +242,5 @@ def _refused(ends, rate: int | None, refusals: list[str]) -> Failure:
             f"{device} opens at {', '.join(map(str, sorted(have)))}"
             for (device, _, _), have in zip(ends, able, strict=True)
         )
-        return WrongCall(f"no rate in common: {each}: choose two devices with one clock")
+        return WrongCall(f"no rate in common: {each}: leave out --clocks one")
     return Failure(f"{refusals[0]}; choose another device (`rtsep devices` lists them)")

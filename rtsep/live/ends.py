@@ -24,8 +24,9 @@ class Ends:
     `output`: a device, a WAV file, or "none". Left out (None), they are the system's default
     devices, or where there are none the demo, and nothing. `rate` in Hz (None: the input's own),
     `duration` in seconds of input (None: all of it). `channels` (from 0): those of the input that
-    are separated, None for up to two. `exclusive`: the devices are for this run alone.
-    `virtual_mic`: in place of an output, a microphone of this name for other programs.
+    are separated, None for up to two. `exclusive`: the devices are for this run alone. `clocks`:
+    "one" for both devices, "two", or "auto". `virtual_mic`: in place of an output, a microphone of
+    this name for other programs.
     """
 
     input: str | Path | None = None
@@ -36,6 +37,7 @@ class Ends:
     host_api: str | None = None
     channels: tuple[int, ...] | None = None
     exclusive: bool = False
+    clocks: str = "auto"
     virtual_mic: str | None = None
 
     def check(self) -> None:
@@ -44,6 +46,8 @@ class Ends:
             raise WrongCall(f"--rate {self.rate}: between 4000 and 384000 Hz")
         if self.duration is not None and not 0 < self.duration < math.inf:
             raise WrongCall(f"--duration {self.duration:g}: more than 0 seconds")
+        if self.clocks not in ("auto", "one", "two"):
+            raise WrongCall(f"--clocks {self.clocks}: auto, one or two")
         file = self.output is not None and is_file(self.output)
         if file and Path(self.output).suffix.lower() != ".wav":
             raise WrongCall(f"--output {self.output}: a file that ends in .wav, a device, or none")
@@ -87,8 +91,13 @@ def meant(ends: Ends, devices: bool, say: Callable[[str], None]) -> tuple:
     else:
         sink = None
     if source is not None and sink is not None:
-        if ends.host_api is not None or ends.exclusive:
-            option = "--host-api" if ends.host_api is not None else "--exclusive"
+        needs = {
+            "--host-api": ends.host_api is not None,
+            "--exclusive": ends.exclusive,
+            "--clocks": ends.clocks != "auto",
+        }
+        if any(needs.values()):
+            option = next(name for name, asked in needs.items() if asked)
             raise WrongCall(f"{option}: neither input nor output is a device")
         return source, sink
     return _with_devices(ends, source, sink, say)

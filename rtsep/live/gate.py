@@ -1,22 +1,21 @@
 """What a device calls: a compiled gate before the run's callback.
 
-PortAudio gets one callback for the whole life of a stream. While the gate is closed it plays
-silence and notes when the host called and for how many frames, from which `delivery.py` learns what
-the host hands over at once. Open, it passes every call on to the run's callback (`callback.py`);
-where the device has no input or no output, it takes the sound from a ring that a file fills, or
-puts it into one that a file is written from. Its memory is this process's own: int64 slots, then
-the log, the rings and two buffers.
+PortAudio gets one callback for the whole life of a stream, through its door (`door.py`). While the
+gate is closed it plays silence. Open, it passes every call on to the run's callback
+(`callback.py`); where the device has no input or no output, it takes the sound from a ring that a
+file fills, or puts it into one that a file is written from; where the input has a clock of its own,
+it takes the sound from there (`intake.py`). Its memory (int64 slots, then rings and two buffers) is
+shared, for another process may come to call for the devices: see `device_process.py`.
 """
 
 from __future__ import annotations
 
-import time
+from multiprocessing import shared_memory
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
+from numba import carray
 
+from rtsep.errors import Failure
 from rtsep.live.callback import (
     COMPLETE,
     CONTINUE,
@@ -25,6 +24,10 @@ from rtsep.live.callback import (
     SIGNATURE,
     callback,
 )
+from rtsep.live.delivery import at_once
+from rtsep.live.door import call_c, left
+from rtsep.live.intake import LARGEST, pull
+from rtsep.live.layout import attach
 from rtsep.live.native import (
     address_of,
     c_function,
@@ -37,10 +40,8 @@ from rtsep.live.native import (
 )
 
 LINE = 16
-LOGGED = 1 << 14  # calls that are noted: the latest so many
-LARGEST = 1 << 15  # frames of a call that rings and buffers can take
 
-# Slots. The gate writes CALLS and SAMPLES, the fields of the log and one end of each ring.
+# Slots. The gate writes those from SAMPLES on, and one end of each ring.
 (
     CALLBACK,  # address of the run's callback
     BLOCK,  # address of the run's shared block: 0 while the gate is closed
@@ -49,63 +50,28 @@ LARGEST = 1 << 15  # frames of a call that rings and buffers can take
     OUTPUTS,
     DELIVERY,  # frames that the host may hand over at once before that is worth a flag
     END,  # the run is complete after so many frames
-    LOG,  # where things lie, in words of 8 bytes (log) and 4 bytes (float32)
-    FEED,
+    FEED,  # where things lie, in words of 4 bytes
     HEARD,
     SOURCE,
     TARGET,
     FEED_SIZE,  # frames, a power of two; 0: there is no such ring
     HEARD_SIZE,
+    INTAKE,  # address of an input with a clock of its own; 0: there is none
 ) = range(14)
-CALLS = LINE  # so far, closed or open
-SAMPLES = CALLS + 1  # passed on to the run's callback
-LAST = CALLS + 2  # ns, when it was called last
-AT_ONCE = CALLS + 3  # frames that came at once, up to and with the last call
-LAST_SIZE = CALLS + 4
-SCRATCH = CALLS + 5  # two
-STARVED = CALLS + 7  # calls for which the feeding file was not ready
-LOST = CALLS + 8  # frames that the file to write to had no room for
-FEED_READ = CALLS + 9  # frames
-HEARD_WRITTEN = CALLS + 10
-INSIDE = CALLS + 11  # a call is under way
-MOST = CALLS + 12  # frames that came at once since the gate is open
+SAMPLES = LINE  # passed on to the run's callback
+SINCE = SAMPLES + 1  # three, for `at_once`
+SCRATCH = SAMPLES + 4  # two
+STARVED = SAMPLES + 6  # calls for which the feeding file was not ready
+LOST = SAMPLES + 7  # frames that the file to write to had no room for
+FEED_READ = SAMPLES + 8  # frames
+HEARD_WRITTEN = SAMPLES + 9
+INSIDE = SAMPLES + 10  # a call is under way
+MOST = SAMPLES + 11  # frames that came at once since the gate is open
 FEED_WRITTEN = 3 * LINE  # by the feeding thread
 HEARD_READ = 4 * LINE  # by the writing thread
 _HEAD = 5 * LINE
 
 _WORDS = 1 << 40
-
-
-@intrinsic
-def call_c(context, function, source, out, frames, info, flags, user):
-    """The PortAudio callback at this address."""
-
-    def code(context, builder, signature, args):
-        kinds = [context.get_value_type(kind) for kind in SIGNATURE.args]
-        pointer = ir.FunctionType(ir.IntType(32), kinds).as_pointer()
-        return builder.call(builder.inttoptr(args[0], pointer), args[1:])
-
-    return types.int32(types.int64, *SIGNATURE.args), code
-
-
-@compiled
-def at_once(h, began, n):
-    """Frames that came at once, this call's n among them.
-
-    A call within a quarter of the time that the sound of the one before lasts belongs to it: a
-    device in step with its clock leaves all of that time, a host that hands over several blocks
-    next to none.
-    """
-    together = (began - h[LAST]) * h[RATE] < h[LAST_SIZE] * 250_000_000
-    h[AT_ONCE] = n + (h[AT_ONCE] if together else 0)
-    h[LAST], h[LAST_SIZE] = began, n
-    return h[AT_ONCE]
-
-
-@compiled
-def _note(h, began, n):
-    k = h[LOG] + 2 * (h[CALLS] & (LOGGED - 1))
-    h[k], h[k + 1] = began, n
 
 
 @compiled
@@ -146,14 +112,18 @@ def gate(source, out, frames, info, flags, user):
     h = carray(user, (_WORDS,), np.int64)
     f32 = carray(user, (2 * _WORDS,), np.float32)
     base = h.ctypes.data
-    n = np.int64(frames)
+    n, told = np.int64(frames), np.int64(flags)
     began = now(h[SCRATCH : SCRATCH + 2])
-    _note(h, began, n)
-    together = at_once(h, began, n)
+    together = at_once(h, SINCE, h[RATE], began, n)
     h[INSIDE] = 1
     fence()
     block = load_acquire(base + 8 * BLOCK)
+    intake = load_acquire(base + 8 * INTAKE)
     code = np.int32(CONTINUE)
+    if intake != 0 and n <= LARGEST:
+        at, lost = pull(intake, began, together - n, n, block != 0)
+        source = pointer_to(at)
+        told |= lost
     if block == 0 or n > LARGEST:
         if address_of(out) != 0:
             silence = carray(out, (n * h[OUTPUTS],), np.float32)
@@ -167,8 +137,8 @@ def gate(source, out, frames, info, flags, user):
             out = pointer_to(base + 4 * h[TARGET])
         h[MOST] = max(h[MOST], together)
         if together > h[DELIVERY]:
-            flags = flags | MORE_AT_ONCE
-        code = call_c(h[CALLBACK], source, out, frames, info, flags, pointer_to(block))
+            told |= MORE_AT_ONCE
+        code = call_c(h[CALLBACK], source, out, frames, info, told, pointer_to(block))
         if h[HEARD_SIZE] > 0:
             _hear(h, f32, n)
         samples = h[SAMPLES] + n
@@ -176,7 +146,6 @@ def gate(source, out, frames, info, flags, user):
         if samples >= load_acquire(base + 8 * END):
             code = np.int32(COMPLETE)
     store_release(base + 8 * INSIDE, 0)
-    store_release(base + 8 * CALLS, h[CALLS] + 1)
     return code
 
 
@@ -189,8 +158,7 @@ class Gate:
 
     def __init__(self, rate: int, inputs: int, outputs: int, feed: float = 0, heard: float = 0):
         feed_size, heard_size = _size(feed, rate), _size(heard, rate)
-        words = _HEAD + 2 * LOGGED
-        floats, places = 2 * words, []
+        floats, places = 2 * _HEAD, []
         for count in (
             feed_size * inputs,
             heard_size * outputs,
@@ -199,23 +167,54 @@ class Gate:
         ):
             places.append(floats)
             floats += -(-count // 32) * 32
-        self._i64 = np.zeros(-(-floats // 2), np.int64)
-        self._f32 = self._i64.view(np.float32)
+        size = 8 * -(-floats // 2)
+        try:
+            self._map(shared_memory.SharedMemory(create=True, size=size))
+        except OSError as error:
+            raise Failure(f"no shared memory ({size >> 20} MB): {error.strerror}") from None
         h = self._i64
-        h[[RATE, INPUTS, OUTPUTS, LOG]] = rate, inputs, outputs, _HEAD
+        h[:] = 0
+        h[[RATE, INPUTS, OUTPUTS]] = rate, inputs, outputs
         h[[FEED, HEARD, SOURCE, TARGET]] = places
         h[[FEED_SIZE, HEARD_SIZE]] = feed_size, heard_size
         h[[DELIVERY, END]] = 1 << 62
         h[CALLBACK] = callback.address
 
+    @classmethod
+    def attach(cls, name: str) -> Gate:
+        """The gate that another process made, and removes."""
+        self = cls.__new__(cls)
+        self._map(attach(name))
+        return self
+
+    def _map(self, memory: shared_memory.SharedMemory) -> None:
+        # Python would close it again at its end, and complain where arrays still look at it.
+        self._memory, memory.close = memory, lambda: None
+        self._i64 = np.frombuffer(memory.buf, np.int64, memory.size // 8)
+        self._f32 = self._i64.view(np.float32)
+
+    def take_over(self, intake: int = 0) -> None:
+        """From now on this process calls it, and opens it; nobody else does any more. `intake`: the
+        address of the `Intake` that the sound is taken from; 0: of none."""
+        self._i64[[BLOCK, INSIDE]] = 0
+        self._i64[[CALLBACK, INTAKE]] = callback.address, intake
+
+    def close(self) -> None:
+        """It is gone when nobody looks at it any more. For the process that made it."""
+        try:
+            self._memory.unlink()
+        except FileNotFoundError:
+            pass  # it was closed before
+
+    @property
+    def name(self) -> str:
+        """What `attach` takes."""
+        return self._memory.name
+
     @property
     def address(self) -> int:
         """The user data of its callback."""
         return self._i64.ctypes.data
-
-    @property
-    def calls(self) -> int:
-        return int(self._i64[CALLS])
 
     @property
     def samples(self) -> int:
@@ -258,18 +257,7 @@ class Gate:
     def shut(self) -> bool:
         """The run's block is left alone from now on; whether that is certain within a second."""
         self._i64[BLOCK] = 0
-        until = time.monotonic() + 1
-        time.sleep(0.001)  # a call that has begun is seen, however late its mark arrives
-        while self._i64[INSIDE] and time.monotonic() < until:
-            time.sleep(0.001)
-        return not self._i64[INSIDE]
-
-    def log(self) -> tuple[np.ndarray, np.ndarray]:
-        """(ns, frames) of the latest calls, oldest first."""
-        calls = self.calls
-        kept = np.arange(max(0, calls - LOGGED + 1), calls) & (LOGGED - 1)
-        entries = self._i64[_HEAD : _HEAD + 2 * LOGGED].reshape(-1, 2)[kept]
-        return entries[:, 0], entries[:, 1]
+        return left(self._i64, INSIDE)
 
     def put(self, frames: np.ndarray) -> int:
         """Appends (n, inputs) to the feeding ring, as far as there is room; how many fitted."""

@@ -18,6 +18,7 @@ class Latency:
     `padding` is what a model waits for another one of the same run, whose latency is longer.
     `delivery` is what the host hands over at once (at least a block). `told`: whether the host says
     what the device's own parts are; where it doesn't they count as 0, and the total lacks them.
+    `clocks`: the way from an input to an output that has another clock.
     """
 
     rate: int
@@ -31,6 +32,7 @@ class Latency:
     device_in: int = 0
     device_out: int = 0
     told: bool = True
+    clocks: int = 0
 
     @property
     def internal(self) -> int:
@@ -39,7 +41,7 @@ class Latency:
 
     @property
     def total(self) -> int:
-        return self.device_in + self.internal + self.device_out
+        return self.device_in + self.clocks + self.internal + self.device_out
 
     @property
     def deadline(self) -> int:
@@ -47,9 +49,13 @@ class Latency:
         return self.delivery * (self.queue // self.delivery)
 
     def parts(self) -> dict[str, Fraction | int]:
-        """Every part by name, in the order in which sound passes through; then the two sums."""
+        """Every part by name, in the order in which sound passes through; then the two sums.
+
+        `clocks` only where there are two, `padding` where there is some.
+        """
+        first = ("device_in", "clocks") if self.clocks else ("device_in",)
         padding = ("padding",) if self.padding else ()
-        names = ("device_in", "rebuffer", "queue", "resample", "model", *padding, "device_out")
+        names = (*first, "rebuffer", "queue", "resample", "model", *padding, "device_out")
         return {name: getattr(self, name) for name in (*names, "internal", "total")}
 
     def milliseconds(self, samples: Fraction | int | float) -> float:

@@ -90,9 +90,9 @@ _g = _lines(20)
     ON_MISS,
     HISTORY,  # index into float32: the last 2 · FADE corrections of each output channel
     FALL,  # index into float32: the falling half-cosine, FADE values
-    WAKE,  # address (or handle) of the semaphore to post, valid in the callback's process
+    WAKE,  # the semaphore to post: its byte in the block, else its address in the callback's process
     SIZE,  # bytes
-    FADE_UP,  # samples over which the output rises when the run begins
+    FADE_UP,  # samples over which the output rises when the run begins, or a device is back
     CROSS,  # length of what leads from one worker to the next: 20 ms in samples
 ) = range(_g, _g + 17)
 
@@ -118,7 +118,8 @@ _c = _lines(8)
     IDLE_AFTER,  # samples of silence after which the worker rests: 0 for never
     COMPANY,  # 1 + the stem ring whose worker the other one wakes; 0: there is one worker
     NEXT_LATENCY,  # what the internal latency is to become, while nobody is heard
-) = range(_c, _c + 9)
+    RISE_FROM,  # the clock time from which on the output rises
+) = range(_c, _c + 10)
 GAIN = _lines(MAX_STEMS)
 MUTE = _lines(MAX_STEMS)
 SOLO = _lines(MAX_STEMS)
@@ -290,7 +291,7 @@ class Block:
     def attach(cls, name: str) -> Block:
         """The block that another process created; its maker removes it."""
         try:
-            self = cls(_attach(name), owner=False)
+            self = cls(attach(name), owner=False)
         except (OSError, ValueError):
             raise Failure(f"there is no shared-memory block {name!r}") from None
         if self.i64[G_MAGIC] != MAGIC or self.i64[G_VERSION] != VERSION:
@@ -348,8 +349,9 @@ def desired_gains(block: Block) -> np.ndarray:
     return np.append(np.where(heard, x[GAIN : GAIN + n], 0.0), wet)
 
 
-def _attach(name: str) -> shared_memory.SharedMemory:
-    """Without the resource tracker, which would remove the block as soon as one reader ends."""
+def attach(name: str) -> shared_memory.SharedMemory:
+    """Another process's memory, without the resource tracker, which would remove it as soon as one
+    reader ends."""
     if sys.version_info >= (3, 13):
         return shared_memory.SharedMemory(name, track=False)
     register = resource_tracker.register

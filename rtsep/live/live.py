@@ -55,6 +55,7 @@ class Live:
         channels: str | None = None,
         routes: Mapping[str, str] | None = None,
         exclusive: bool = False,
+        clocks: str = "auto",
         rate: int | None = None,
         block: int | None = None,
         queue: int | None = None,
@@ -66,6 +67,7 @@ class Live:
         solo: Sequence[str] = (),
         mute: Sequence[str] = (),
         on_miss: str = "dry",
+        on_device_loss: str = "go-on",
         ceiling: float | None = 1.0,
         input_gain: float = 1.0,
         full_band: bool = True,
@@ -91,6 +93,7 @@ class Live:
             host_api,
             taken,
             exclusive,
+            clocks,
             virtual_mic=virtual_mic,
         )
         options = Options(
@@ -106,6 +109,7 @@ class Live:
             mute=_names(mute),
             routes=parse_routes([f"{stem}={place}" for stem, place in (routes or {}).items()]),
             on_miss=on_miss,
+            on_device_loss=on_device_loss,
             ceiling=ceiling,
             input_gain=factor(input_gain),
             full_band=full_band,

@@ -18,7 +18,8 @@ from numba.extending import intrinsic
 
 from rtsep.engines import cache
 
-_COMPILED = ("native", "layout", "ring", "fade", "histogram", "safety", "callback", "gate", "probe")
+_COMPILED = ("native", "layout", "ring", "fade", "histogram", "safety", "callback")
+_COMPILED += ("delivery", "door", "drift", "intake", "gate", "probe", "../audio/varying")
 _INT64 = ir.IntType(64)
 
 
@@ -36,6 +37,10 @@ def _kept():
         yield
     finally:
         config.CACHE_DIR = before
+
+
+# Linux: a semaphore lies in the block, and is posted there, whichever process calls.
+WAKES_BY_OFFSET = sys.platform not in ("win32", "darwin")
 
 
 def compiled(function):

@@ -35,14 +35,17 @@ class Notices:
             yield f"event {k}", text
         if session.clock.ended:
             yield "device", session.clock.ended
+        if session.device is not None:
+            for k, text in enumerate(session.device.events):
+                yield f"device {k}", text
         for error in session.takes.errors:
             yield error, f"{error}; the run goes on"
         if session.takes.lost:
             yield "lost", "the disk is too slow for the recording: some of it is lost, and silent"
         if self._microphone() and h[layout.CLIPPED_IN] >= CLIPPED:
             yield "clips", "the input clips: turn it down at its source (--input-gain comes after)"
-        silence = written(h, layout.CAPTURE) - h[layout.LAST_SOUND]
-        if self._microphone() and silence >= SILENT * session.rate:
+        silence = written(h, layout.CAPTURE) - max(h[layout.LAST_SOUND], h[layout.RISE_FROM])
+        if self._microphone() and not session.device.away and silence >= SILENT * session.rate:
             yield "silence", self._muted()
 
     def _microphone(self):

@@ -85,7 +85,13 @@ def _on_devices(ends, options, source, sink, progress, say, process, undo):
         rate,
         block=blocks,
         exclusive=ends.exclusive,
+        clocks=ends.clocks,
     )
+    if stream.capture_rate is not None and not options.paced:
+        raise WrongCall(
+            f"--clock free: {stream.input} and {stream.output} have a clock each, and neither "
+            "waits; --clock paced, or --clocks one where both have the same"
+        )
     if microphone is None:
         feed = _feed(ends, source, stream.rate, say, undo)
     file = None

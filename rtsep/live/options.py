@@ -27,9 +27,10 @@ class Options:
     of silence the worker rests until there is sound again (0: never). `record` is a folder to
     record to from the start; with `recordable` recording may begin under way, and the rings hold as
     much as for that. `full_band`: what lies above the model's band is shared among the stems, or
-    all the remainder's. `factory` ("module:function", called with `channels` and `chunk`) makes the
-    engine in place of `model`. When `fallback_share` of the blocks of 2 s were late, the model
-    `fallback` takes over, until `fallback_quiet` seconds have gone by without a late one.
+    all the remainder's. `on_device_loss`: "go-on" on a simulated clock until the devices are back,
+    or "stop". `factory` ("module:function", called with `channels` and `chunk`) makes the engine in
+    place of `model`. When `fallback_share` of the blocks of 2 s were late, the model `fallback`
+    takes over, until `fallback_quiet` seconds have gone by without a late one.
     """
 
     model: str = "convtasnet"
@@ -55,6 +56,7 @@ class Options:
     record: str | Path | None = None
     recordable: bool = False
     overwrite: bool = False
+    on_device_loss: str = "go-on"
     factory: str | None = None
     fallback: str | None = None
     fallback_share: float = 0.05
@@ -69,6 +71,8 @@ class Options:
         """Raises `WrongCall` for what can't be, before anything is opened."""
         if self.on_miss not in ("dry", "silence"):
             raise WrongCall(f"--on-miss {self.on_miss}: dry or silence")
+        if self.on_device_loss not in ("go-on", "stop"):
+            raise WrongCall(f"--on-device-loss {self.on_device_loss}: go-on or stop")
         if isinstance(self.blocks, int) and not 1 <= self.blocks <= 16384:
             raise WrongCall(f"--block {self.blocks}: between 1 and 16384 samples")
         if not 0 <= self.idle < math.inf:

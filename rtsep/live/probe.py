@@ -11,7 +11,8 @@ import numpy as np
 from numba import carray
 
 from rtsep.live.callback import CONTINUE, SIGNATURE
-from rtsep.live.gate import LARGEST, call_c
+from rtsep.live.door import call_c
+from rtsep.live.intake import LARGEST
 from rtsep.live.native import c_function, pointer_to
 
 (

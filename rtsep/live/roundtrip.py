@@ -87,7 +87,7 @@ def ends(
             raise NoDevices(f"there is no {kind} device: a round trip takes both")
     if channel >= source.inputs:
         raise WrongCall(f"--channel {channel + 1}: device {source} has {source.inputs} inputs")
-    return plan(source, sink, channel + 1, min(2, sink.outputs), rate, block)
+    return plan(source, sink, channel + 1, min(2, sink.outputs), rate, block, clocks="one")
 
 
 class Course:

@@ -2,7 +2,8 @@
 
 Coming in: the input gain, ramped over 5 ms, and how often the input is at full scale.
 
-Going out: the whole output rises over the run's first `FADE_UP` samples; nothing that is not a
+Going out: the whole output rises over the run's first `FADE_UP` samples, and over the first that a
+device plays when it is back; nothing that is not a
 finite number leaves; and a limiter keeps every sample at or below its ceiling. It has no
 look-ahead, which would be latency: the gain falls at once, so that the sound follows the ceiling
 instead of exceeding it, is held for 20 ms (half a period of 25 Hz: a loud tone is turned down, not
@@ -33,6 +34,7 @@ from rtsep.live.layout import (
     OUTPUTS,
     RATE,
     RELEASE,
+    RISE_FROM,
     STEM,
     STEMS,
 )
@@ -74,7 +76,7 @@ def meter(h, x, slot, peak, n):
 @compiled
 def protect(h, x, out, n, clock):
     """What goes out at the times from `clock` on: raised, limited, counted. `out` is changed."""
-    if clock < h[FADE_UP]:
+    if clock < h[RISE_FROM] + h[FADE_UP]:
         _rise(h, out, n, clock)
     peak = np.float32(0)
     for i in range(n * h[OUTPUTS]):
@@ -94,7 +96,7 @@ def protect(h, x, out, n, clock):
 def _rise(h, out, n, clock):
     outputs = h[OUTPUTS]
     for i in range(n):
-        share = min(1.0, (clock + i) / h[FADE_UP])
+        share = min(1.0, max(0, clock + i - h[RISE_FROM]) / h[FADE_UP])
         for o in range(outputs):
             out[i * outputs + o] *= share * share * (3 - 2 * share)
 

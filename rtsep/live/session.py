@@ -250,6 +250,7 @@ class Session:
             device_in=device_in,
             device_out=device_out,
             told=told is not None,
+            clocks=self.device.intake_latency if self.device is not None else 0,
         )
 
     def _prepare_fallback(self, progress: Callable[[str], None]) -> None:
@@ -316,7 +317,13 @@ class Session:
         self.wiring.apply(block, self.stems)
         block.settle()
         if self.device is not None:
-            self.device.connect(block, self._delivery, free=not o.paced, limit=o.limit)
+            self.device.connect(
+                block,
+                self._delivery,
+                free=not o.paced,
+                limit=o.limit,
+                go_on=o.on_device_loss == "go-on",
+            )
         else:
             self.clock = SimulatedClock(
                 block,

@@ -30,7 +30,7 @@ class _Shared:
     def __init__(self, block: Block, ring: int, create: bool):
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._semaphore = ctypes.c_void_p(block.address + SEMAPHORES[ring])
-        self.handle = self._semaphore.value
+        self.handle = SEMAPHORES[ring]  # from the block's first byte, so that any process may call
         if create and self._libc.sem_init(self._semaphore, 1, 0):
             raise Failure("this system has no process-shared semaphores")
 

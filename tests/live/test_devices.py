@@ -172,14 +172,13 @@ def test_any_burst(calls_at_once, block):
 
 
 def test_the_gate_is_shut_and_opens():
-    """Silence and a log while it is shut; open, the run's callback; files on both sides."""
+    """Silence while it is shut; open, the run's callback; files on both sides."""
     gate = Gate(RATE, 1, 1, feed=0.1, heard=0.1)
     call = bound()
     out = np.ones(64, np.float32)
     for _ in range(3):
         assert call(None, out.ctypes.data, 64, None, 0, gate.address) == 0
-    assert not out.any() and gate.calls == 3 and gate.samples == 0
-    assert list(gate.log()[1]) == [64] * 3
+    assert not out.any() and gate.samples == 0
     x = np.random.default_rng(0).normal(0, 0.1, (1000, 1)).astype(np.float32)
     with Block.create(rate=RATE, channels=1, stems=2, block=64, latency=100) as block:
         wakeup = Wakeup(block, create=True)
@@ -191,6 +190,7 @@ def test_the_gate_is_shut_and_opens():
         heard = gate.take()
         assert gate.shut() and gate.lost == 0
         wakeup.close()
+        gate.close()
     # Nobody wrote stems: dry, late by the block's latency.
     assert heard.shape == (1100, 1)
     assert np.array_equal(heard[100:], x) and not heard[:100].any()
@@ -208,6 +208,7 @@ def test_the_gate_flags_more_than_was_agreed():
         assert misses[layout.LATE] >= 1 and misses[layout.GROWN] >= 1 and misses.sum() == 4
         assert gate.most > 128
         gate.shut()
+        gate.close()
         wakeup.close()
 
 

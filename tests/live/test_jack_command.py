@@ -122,8 +122,9 @@ def test_free_equals_separate(server, small_path, tmp_path):
 
 
 def test_a_server_that_dies(server, tmp_path):
-    """One line that says what to do, exit code 1, and the recording is whole."""
+    """Told to stop: one line that says what to do, exit code 1, and the recording is whole."""
     ends = ["--input", "system", "--output", "system", "--record", tmp_path / "rec"]
+    ends += ["--on-device-loss", "stop"]
     with run(*QUARTER, *ends) as (process, _):
         mix = tmp_path / "rec" / "mix.wav"
         wait_for(lambda: mix.exists() and mix.stat().st_size > 50_000)
