@@ -229,7 +229,7 @@ def with_engine(
     gain = level / loudest
     run = replace(
         options, blocks=ends.block or None, gains={stem: gain}, solo=(stem,), fade_up=0.0,
-        ceiling=None, limit=len(fed),
+        ceiling=None, limit=len(fed), on_device_loss="stop",
     )  # fmt: skip
     wiring = Wiring(ends.inputs, (channel,), ends.outputs, {})
     clock = ProbedClock(ends, channel)

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+_SECONDS = 300
+
 
 class CardProcess:
-    """As `Card`: plays `sound` (samples, channels) once, from its start on. `folder` for files."""
+    """As `Card`: plays `sound` (samples, channels) over and over, from its start on, for as long as
+    `_SECONDS`. `folder` for files."""
 
     def __init__(self, server, name: str, sound: np.ndarray, sinks: int, folder: Path):
         self._heard = folder / f"{name}-heard.npy"
@@ -43,7 +46,10 @@ class CardProcess:
 def _main(server: str, period: str, name: str, sound: str, sinks: str, heard: str) -> None:
     from jack_card import Card, Running
 
-    card = Card(Running(int(period), name=server), name, np.load(sound), int(sinks), seconds=120)
+    one = np.load(sound)
+    times = -(-_SECONDS * 48000 // len(one))
+    running = Running(int(period), name=server)
+    card = Card(running, name, np.tile(one, (times, 1)), int(sinks), seconds=_SECONDS)
     card.go()
     print("there", flush=True)
     for _ in sys.stdin:
