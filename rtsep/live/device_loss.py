@@ -128,13 +128,7 @@ class Keeper:
             while not self._leave.is_set():
                 self._stirred.wait(0.1)
                 self._stirred.clear()
-                if self._complete() and self._driver_gone():
-                    return
-                gone = self._gone()
-                if gone and not self._go_on:
-                    self._clock.ended = self._words(gone)
-                    return
-                if gone and not self._without(gone):
+                if not self._attend():
                     return
         except Exception as error:
             self._clock.error = error
@@ -148,20 +142,28 @@ class Keeper:
         """While a device is gone: whether nobody needs it any more."""
         return self._leave.is_set() or bool(self._stand_in and self._stand_in.over.is_set())
 
-    def _driver_gone(self) -> bool:
-        if self._remote is not None:
-            return self._remote.news() is not None
-        return self._streams.driver in self._streams.gone()
-
-    def _gone(self) -> str:
-        """What is gone, in words; empty: nothing is."""
+    def _attend(self) -> bool:
+        """Deals with what is gone, if anything is; False: the run is over."""
+        gone: list[Stream] = []
         if self._remote is not None:
             news = self._remote.news()
-            return "" if news is None else news.get("gone", f"{self._streams.plan} is gone")
-        gone = self._streams.gone()
-        for stream in gone if self._go_on else ():
+            if news is None:
+                return True
+            text, ended = news.get("gone", f"{self._streams.plan} is gone"), True
+        else:
+            gone = self._streams.gone()
+            if not gone:
+                return True
+            text, ended = words(gone), self._streams.driver in gone
+        # In this order: a stream that has completed the run has said so before it ended.
+        if ended and self._complete():
+            return False
+        if not self._go_on:
+            self._clock.ended = self._words(text)
+            return False
+        for stream in gone:
             self._lose(stream)
-        return words(gone) if gone else ""
+        return self._without(text)
 
     def _words(self, gone: str) -> str:
         return (
@@ -185,7 +187,7 @@ class Keeper:
             self._stand()
         look, told = time.monotonic() + LOOK, ""
         while not self._leave.wait(0.05):
-            if self._stand_in is None and self._driver_gone():
+            if self._stand_in is None and self._streams.driver in self._streams.gone():
                 if self._complete():
                     break
                 self._lose(self._streams.driver)
