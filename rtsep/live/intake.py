@@ -24,7 +24,7 @@ from rtsep.audio.varying import interpolate, reach, table
 from rtsep.live import drift
 from rtsep.live.callback import CONTINUE, SIGNATURE
 from rtsep.live.drift import FRACTION, IN_FRAMES, RATIO, SEAT, WHOLE, came_in, passed, steer
-from rtsep.live.fade import PRESENT, cover, turn
+from rtsep.live.fade import PRESENT, cover
 from rtsep.live.native import c_function, compiled, load_acquire, now, pointer_to, store_release
 
 LARGEST = 1 << 15  # frames of a call
@@ -139,7 +139,6 @@ def pull(address, began, before, n, heard):
         if jumped:
             h[JUMPS] += 1
             flags |= LOST_INPUT
-            turn(h, FADE_STATE, there, True)
         lost = load_acquire(h.ctypes.data + 8 * OVERFLOWS)
         flags |= LOST_INPUT * (lost != h[SEEN])
         h[SEEN] = lost
@@ -153,6 +152,7 @@ def pull(address, began, before, n, heard):
             _floats(h, FRESH, n, channels),
             _floats(h, OUT, n, channels),
             carray(pointer_to(address + h[WHOLES]), (n,), np.uint8),
+            jumped,
         )
     passed(h, x, n, step)
     return address + 4 * h[OUT], flags
