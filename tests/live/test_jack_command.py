@@ -21,6 +21,7 @@ if WHY_NOT is None:
 
 pytestmark = needs_jack
 QUARTER = ["--factory", "quarter_model:build"]
+SYSTEM = ["--input", "system", "--output", "system"]
 RATE = 48000
 
 
@@ -149,7 +150,7 @@ def test_a_server_that_dies(server, tmp_path):
         (["--route", "drums=1"], 2, "no stem 'drums'"),
         (["--clocks", "three"], 2, "--clocks three: auto, one or two"),
         (["--clocks", "two", "--output", "none"], 2, "--clocks two: input and output have to be"),
-        (["--clocks", "two", "--clock", "free"], 2, "--clock free: 0 'system'"),
+        (["--clocks", "two", "--clock", "free", *SYSTEM], 2, "--clock free: 0 'system'"),
         (["--exclusive"], 2, "--exclusive: Windows WASAPI and Core Audio"),
         (["--host-api", "ASIO"], 2, "--host-api ASIO: one of JACK"),
         (["--input", "demo", "--output", "none", "--host-api", "JACK"], 2, "--host-api: neither"),

@@ -44,7 +44,8 @@ def test_rises_over_a_second_and_says_when_the_input_is_muted():
 
 VANISHING = """
 import rtsep
-with rtsep.Live(factory="quarter_model:build", input="system", output="system") as live:
+ends = dict(input="system", output="system", on_device_loss="stop")
+with rtsep.Live(factory="quarter_model:build", **ends) as live:
     print("begun", flush=True)
     over = live.wait(30)
 print(over, live.notices == live.stats["errors"], live.notices)
@@ -53,7 +54,7 @@ print(over, live.notices == live.stats["errors"], live.notices)
 
 @needs_jack
 def test_a_device_that_vanishes():
-    """The program that made the run goes on, and knows."""
+    """The run ends where it is to; the program that made it goes on, and knows."""
     with Server(256) as server:
         program = subprocess.Popen(
             [sys.executable, "-c", VANISHING],
