@@ -125,7 +125,7 @@ def text(path: Path, result: dict) -> str:
         "[TRAINING_DATA.md](TRAINING_DATA.md). Recipe: `rtsep/training/recipes/"
         f"{spec.name}.toml`.",
         f"- **Trained for**: {trained.get('steps', '?')} steps, {trained.get('minutes', '?')} "
-        "minutes on two CPU cores that were shared with other work.",
+        "minutes on one or two CPU cores, shared with other work.",
         "- **Licence of the weights**: MIT.",
         "",
         "## How well it separates",
