@@ -59,18 +59,20 @@ def steps(rows: list[dict], path: Path) -> None:
 def chunks(rows: list[dict], path: Path) -> None:
     """Real-time factor against the chunk."""
     names = list(dict.fromkeys(row["name"] for row in rows))
+    kinds = sorted({(row["engine"], row["precision"]) for row in rows})
     figure, axes = plt.subplots(
         1, len(names), figsize=(4 * len(names), 4), squeeze=False, layout="constrained"
     )
     for axis, name in zip(axes[0], names, strict=True):
         own = [row for row in rows if row["name"] == name]
-        for kind in dict.fromkeys((row["engine"], row["precision"]) for row in own):
+        for k, kind in enumerate(kinds):  # one colour each, in every panel
             line = sorted(
                 (1e3 * row["chunk"] / row["rate"], row["rtf"])
                 for row in own
                 if (row["engine"], row["precision"]) == kind
             )
-            axis.plot(*zip(*line, strict=True), marker="o", markersize=3, label=" ".join(kind))
+            xs, ys = zip(*line, strict=True) if line else ((), ())
+            axis.plot(xs, ys, f"C{k}", marker="o", markersize=3, label=" ".join(kind))
         logarithmic(axis.xaxis)
         logarithmic(axis.yaxis)
         axis.set_title(name, fontsize=10)

@@ -54,7 +54,9 @@ def _show_models(rows: list[dict]) -> None:
     from rich.table import Table
 
     # As wide as a terminal is at least.
-    table = Table("model", "stems", "rate", "hop", "latency", "size", "scores", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for head in ("model", "stems", "rate", "hop", "latency", "size", "scores"):
+        table.add_column(head, no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
