@@ -23,6 +23,7 @@ import numpy as np
 from rtsep.engines.native.code import Code, vector
 from rtsep.engines.native.functions import Vector
 from rtsep.engines.native.processor import Loaded, Processor, compiled, here
+from rtsep.engines.native.product import WORDS
 
 _SECONDS = 0.15  # for each figure
 _STRANDS = 8  # sums that a reader has in flight
@@ -67,7 +68,7 @@ def measure() -> Floors:
     single = _peak(processor, "float32")
     peak = {"float32": single}
     peak["bfloat16"] = _peak(processor, "bfloat16") if processor.pairs else single
-    peak["int8"] = _peak(processor, "int8") if processor.dots else single
+    peak["int8"] = _peak(processor, "int8") if processor.dots or processor.words else single
     return Floors(sizes, bandwidth, peak)
 
 
@@ -124,8 +125,15 @@ def _peak(processor: Processor, precision: str) -> float:
     halves, whole = vector("bfloat", 2 * width), code.set(f"bitcast {floats} {given} to {bits}")
     pair = code.set(f"bitcast {floats} {given} to {halves}")
     kind = bits if precision == "int8" else floats
+    sixteen = vector("i16", 2 * width)
+    words = code.set(f"bitcast {floats} {given} to {sixteen}")
 
     def once(total: str) -> str:
+        if precision == "int8" and not processor.dots:
+            # Of the sum so far, or it would be computed once.
+            again = code.set(f"bitcast {bits} {total} to {sixteen}")
+            inputs = [(sixteen, again), (sixteen, words)]
+            return code.set(f"add {bits} {total}, {code.call(bits, WORDS[width], *inputs)}")
         if precision == "int8":
             name = f"llvm.x86.avx512.vpdpbusd.{32 * width}"
             return code.call(bits, name, (bits, total), (bits, whole), (bits, whole))
@@ -142,7 +150,7 @@ def _peak(processor: Processor, precision: str) -> float:
     if precision == "int8":
         found = [code.set(f"bitcast {bits} {total} to {floats}") for total in found]
     _keep(code, found, width)
-    lanes = width * {"float32": 1, "bfloat16": 2, "int8": 4}[precision]
+    lanes = width * {"float32": 1, "bfloat16": 2, "int8": 4 if processor.dots else 2}[precision]
     return _ROUNDS * strands * lanes / _fastest(processor, code, np.zeros(64, np.float32))
 
 

@@ -38,7 +38,10 @@ from rtsep.training.run import run  # noqa: E402
 
 LIMIT_MINUTES = 9
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
-ENGINES = {"cuda": ("cudagraph", "tensorrt"), "cpu": ("eager",)}
+ENGINES = {
+    "cuda": ("cudagraph", "tensorrt", "onnxruntime-tensorrt", "onnxruntime-cuda"),
+    "cpu": ("eager",),
+}
 BATCHES = (1, 16, 64, 256, 1024)
 
 Step = Callable[[np.ndarray], np.ndarray]

@@ -72,10 +72,10 @@ def latency(results: Path = RESULTS) -> str:
     """Predicted against measured latency on a JACK server, alone and beside busy neighbours."""
     report = json.loads((results / "latency.json").read_text())
     rate = report["rate"]
-    heads = ("block", "neighbours", "predicted", "measured", "callback, µs", "steps, ms")
+    heads = ("engine", "block", "neighbours", "predicted", "measured", "callback, µs", "steps, ms")
     lines = [
         line(*heads, "deadline", "misses", "server's xruns"),
-        line("---:", "---", *("---:" for _ in range(7))),
+        line("---", "---:", "---", *("---:" for _ in range(7))),
     ]
     for row in report["results"]:
         call, step = row["callback_ms"], row["step_ms"]
@@ -83,6 +83,7 @@ def latency(results: Path = RESULTS) -> str:
         apart = f"{row['measured_mix']} mix, {row['measured_voice']} voice"
         lines.append(
             line(
+                f"`{row['engine']}`",
                 f"{row['block']}",
                 "busy" if row["busy"] else "none",
                 f"{row['predicted']} ({1e3 * row['predicted'] / rate:.2f} ms)",

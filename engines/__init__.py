@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from rtsep.engines import requirements
@@ -28,14 +29,20 @@ _ENGINES = {
     "onnxruntime": (("onnxruntime",), "pip install onnxruntime"),
     "openvino": (("openvino",), "pip install 'rtsep[openvino]'"),
     "inductor": (("torch",), "pip install torch"),
+    "onnxruntime-openvino": (("onnxruntime",), "pip install onnxruntime"),
     "tensorrt": (("torch",), "pip install torch"),
+    "onnxruntime-tensorrt": (("torch", "onnxruntime"), "pip install torch onnxruntime-gpu"),
+    "onnxruntime-cuda": (("torch", "onnxruntime"), "pip install torch onnxruntime-gpu"),
     "cudagraph": (("torch",), "pip install torch"),
     "eager": (("torch",), "pip install torch"),
 }
 # What an engine needs of the machine besides: None where it is there, else what lacks.
 _MACHINE = {
     "inductor": requirements.compiler,
+    "onnxruntime-openvino": requirements.openvino_provider,
     "tensorrt": requirements.tensorrt,
+    "onnxruntime-tensorrt": requirements.tensorrt_provider,
+    "onnxruntime-cuda": requirements.cuda_provider,
     "cudagraph": requirements.gpu,
 }
 # Compile for a minute or more: they run where they are asked for by name, or all are.
@@ -127,7 +134,7 @@ def _build(
         )
     if batch < 1:
         raise WrongCall(f"batch {batch}: it is at least 1")
-    module = import_module(f"rtsep.engines.{name}")
+    module = _module(name)
     if precision not in module.PRECISIONS:
         accepted = ", ".join(module.PRECISIONS)
         raise WrongCall(f"precision {precision!r}: engine {name} has {accepted}")
@@ -147,6 +154,10 @@ def _lacking(name: str) -> str | None:
     return _MACHINE[name]() if name in _MACHINE else None
 
 
+def _module(name: str) -> ModuleType:
+    return import_module(f"rtsep.engines.{name.replace('-', '_')}")
+
+
 def libraries(engine: str) -> tuple[str, ...]:
     """What an engine needs, as it is imported. Raises `KeyError` for an unknown engine."""
     return _ENGINES[engine][0]
@@ -161,7 +172,7 @@ def spec_of(model: str | Path | Separator) -> ModelSpec:
 
 def precisions(engine: str) -> tuple[str, ...]:
     """What an available engine can compute in, its own first."""
-    return import_module(f"rtsep.engines.{engine}").PRECISIONS
+    return _module(engine).PRECISIONS
 
 
 def default_chunk(hop: int, rate: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtsep.engines.protocol import Engine
+from rtsep.engines.protocol import Engine, Progress
 from rtsep.errors import Failure
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def stream(engine: Engine, mixture: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, -1)
 
 
-def check(engine: Engine, network: Separator) -> Difference:
+def check(engine: Engine, network: Separator, progress: Progress) -> Difference:
     """A built engine against the reference, on a fraction of a second of bursts.
 
     Raises `Failure` where it is not near enough to be what the network computes.
@@ -69,6 +69,7 @@ def check(engine: Engine, network: Separator) -> Difference:
 
     from rtsep.engines.eager import Eager
 
+    progress("comparing it with the reference")
     spec = engine.spec
     steps = max(8, min(_STEPS, 8 + -(-spec.latency // spec.chunk) + spec.rate // (4 * spec.chunk)))
     rng = np.random.default_rng(0)

@@ -17,9 +17,12 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rtsep.errors import Failure
+
+if TYPE_CHECKING:
+    from rtsep.engines.protocol import StreamSpec
 
 Parts = dict[str, bytes]
 Made = TypeVar("Made")
@@ -27,6 +30,8 @@ UNUSED_DAYS = 60
 # The shelf of what engines are built from, which none needs to run.
 STEPS = "steps"
 _HEADER_LIMIT = 1 << 20
+# Packages that bring the same module: of ONNX Runtime, each with other providers.
+_TWINS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino")}
 
 
 def folder() -> Path:
@@ -51,6 +56,19 @@ def key(engine: str, libraries: tuple[str, ...], **content: str | int) -> str:
         "processor": processor(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def key_of(spec: StreamSpec, libraries: tuple[str, ...], **more: str | int) -> str:
+    """The address of what is built for a stream, and of what `more` decides about it."""
+    return key(
+        spec.engine,
+        libraries,
+        digest=spec.digest,
+        chunk=spec.chunk,
+        batch=spec.batch,
+        precision=spec.precision,
+        **more,
+    )
 
 
 class Refused(Exception):
@@ -168,11 +186,17 @@ def source_version() -> str:
 
 
 def version_of(library: str) -> str:
-    """Of an installed package; "unknown" where there is none of that name."""
+    """Of an installed package, or of one in its place; "unknown" where there is none."""
     try:
         return version(library)
     except PackageNotFoundError:
-        return "unknown"
+        pass
+    for twin in _TWINS.get(library, ()):
+        try:
+            return f"{version(twin)} of {twin}"
+        except PackageNotFoundError:
+            continue
+    return "unknown"
 
 
 def _path(key: str, shelf: str = "engines") -> Path:

@@ -6,16 +6,11 @@ that builds the engine, which should be the one that runs it. Never run on a GPU
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 import torch
 
-from rtsep.engines.device import DeviceBuffers
+from rtsep.engines.device import DeviceBuffers, OnDevice
 from rtsep.engines.protocol import Progress, StreamSpec
 from rtsep.engines.source import Source
-from rtsep.errors import Failure
 from rtsep.models.base import Separator
 from rtsep.streaming import StateSpec
 
@@ -23,17 +18,16 @@ PRECISIONS = ("float32",)
 
 
 def build(source: Source, chunk: int, batch: int, precision: str, progress: Progress) -> CudaGraph:
-    spec = replace(source.stream("cudagraph", chunk, batch, precision), device="cuda")
+    spec = source.stream("cudagraph", chunk, batch, precision, device="cuda")
     progress(f"capturing {spec.model}")
     return CudaGraph(spec, source.network().cuda())
 
 
-class CudaGraph:
+class CudaGraph(OnDevice):
     """`network` is on the device, and of the engine's own."""
 
     @torch.no_grad()
     def __init__(self, spec: StreamSpec, network: Separator) -> None:
-        self.spec = spec
         state, _ = network.initial(spec.batch)
         tree = StateSpec.of(state)
         buffers = DeviceBuffers(spec, tree.flatten(state))
@@ -48,19 +42,4 @@ class CudaGraph:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             buffers.capture(step)
         # The graphs read the network's memory: it lives as long as they do.
-        self._network, self._buffers = network, buffers
-
-    def process(
-        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
-    ) -> None:
-        if self._buffers is None:
-            raise Failure("this engine was closed")
-        self._buffers.process(mixture, stems, active)
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        if self._buffers is None:
-            raise Failure("this engine was closed")
-        self._buffers.reset(rows)
-
-    def close(self) -> None:
-        self._buffers = self._network = None
+        super().__init__(spec, buffers, network)

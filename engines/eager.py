@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from rtsep.engines.protocol import Progress, StreamSpec, check_buffers, check_rows, paused_rows
+from rtsep.engines.base import Base
+from rtsep.engines.protocol import Progress, StreamSpec
 from rtsep.engines.source import Source
-from rtsep.errors import Failure
 from rtsep.models.base import Separator
 from rtsep.streaming import select_rows
 
@@ -21,40 +21,28 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
     return Eager(network, source.stream("eager", chunk, batch, precision), precision)
 
 
-class Eager:
+class Eager(Base):
     """Computes in `dtype`. `process` takes and fills arrays of float32 or float64."""
 
     def __init__(self, network: Separator, spec: StreamSpec, dtype: str) -> None:
-        self.spec = spec
+        super().__init__(spec)
         self._network: Separator | None = network
         self._dtype = getattr(torch, dtype)
         self._state, _ = network.initial(spec.batch)
 
-    def process(
-        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
-    ) -> None:
-        if self._network is None:
-            raise Failure("this engine was closed")
-        check_buffers(self.spec, mixture, stems)
-        paused = paused_rows(self.spec, active)
+    def close(self) -> None:
+        super().close()
+        self._network = self._state = None
+
+    def _advance(self, mixture: np.ndarray, stems: np.ndarray, paused: Sequence[int]) -> None:
         with torch.inference_mode():
             x = torch.from_numpy(mixture).to(self._dtype).transpose(1, 2)
             y, following = self._network.step(x, self._state)
             if paused:
-                following = select_rows(torch.tensor(active), following, self._state)
+                following = select_rows(torch.tensor(self._chosen(paused)), self._state, following)
             self._state = following
             np.copyto(stems, y.permute(0, 2, 3, 1).numpy(), casting="same_kind")
-        stems[paused] = 0
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        if self._network is None:
-            raise Failure("this engine was closed")
+    def _restart(self, rows: Sequence[int]) -> None:
         fresh, _ = self._network.initial(self.spec.batch)
-        if rows is not None:
-            check_rows(self.spec, rows)
-            chosen = torch.tensor([row in rows for row in range(self.spec.batch)])
-            fresh = select_rows(chosen, fresh, self._state)
-        self._state = fresh
-
-    def close(self) -> None:
-        self._network = self._state = None
+        self._state = select_rows(torch.tensor(self._chosen(rows)), fresh, self._state)

@@ -5,11 +5,9 @@ Where it is kept nothing here imports torch.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rtsep.engines import EXPORT, cache
+from rtsep.engines import EXPORT, cache, state
 from rtsep.engines.protocol import Progress
 from rtsep.engines.source import Source
 from rtsep.engines.state import Leaf
@@ -34,11 +32,10 @@ def exported(
         model, leaves = export_step(network, chunk, batch)
         return {
             "step.onnx": ir.to_proto(model).SerializeToString(),
-            "state.json": json.dumps([asdict(leaf) for leaf in leaves]).encode(),
+            "state.json": state.written(leaves),
         }
 
     key = cache.key("export", EXPORT, digest=source.spec.digest, chunk=chunk, batch=batch)
     parts = cache.kept(key, export, progress, shelf=cache.STEPS)
-    stated = json.loads(parts["state.json"])
-    leaves = [Leaf(**leaf | {"shape": tuple(leaf["shape"])}) for leaf in stated]
+    leaves, _ = state.read(parts["state.json"])
     return ir.from_proto(onnx.load_from_string(parts["step.onnx"])), leaves

@@ -8,24 +8,24 @@ the fastest of many forms of each product (`max-autotune`), which takes a minute
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rtsep.engines import cache
+from rtsep.engines import cache, state
+from rtsep.engines.base import Base
 from rtsep.engines.device import tensors
-from rtsep.engines.protocol import Progress, StreamSpec, check_buffers, check_rows, paused_rows
+from rtsep.engines.protocol import Progress, StreamSpec
 from rtsep.engines.source import Source
 from rtsep.engines.state import Leaf
 from rtsep.errors import Failure, WrongCall
+from rtsep.streaming import select_rows
 
 PRECISIONS = ("float32",)
 MODES = ("max-autotune", "default")
@@ -36,18 +36,10 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
     if mode not in MODES:
         raise WrongCall(f"RTSEP_INDUCTOR_MODE={mode}: it is {' or '.join(MODES)}")
     spec = source.stream("inductor", chunk, batch, precision)
-    key = cache.key(
-        spec.engine,
-        ("torch",),
-        digest=spec.digest,
-        chunk=chunk,
-        batch=batch,
-        precision=precision,
-        mode=mode,
-    )
+    key = cache.key_of(spec, ("torch",), mode=mode)
 
     def load(parts: cache.Parts) -> Inductor:
-        leaves = [Leaf(**leaf) for leaf in json.loads(parts["state.json"])]
+        leaves, _ = state.read(parts["state.json"])
         try:
             return Inductor(spec, _loaded(parts["step.pt2"]), leaves)
         except Exception as error:  # the loader's own, of many kinds
@@ -56,47 +48,31 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
     return cache.loaded(key, lambda: _compile(source, spec, mode, progress), load, progress)
 
 
-class Inductor:
+class Inductor(Base):
     """Each step gives new tensors for stems and state; rows that pause keep their old state."""
 
     def __init__(
         self, spec: StreamSpec, step: Callable[..., Sequence[Tensor]], leaves: Sequence[Leaf]
     ) -> None:
-        self.spec = spec
+        super().__init__(spec)
         self._step: Callable[..., Sequence[Tensor]] | None = step
         self._fresh = tensors(leaves)
         self._state = self._fresh
 
-    def process(
-        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
-    ) -> None:
-        if self._step is None:
-            raise Failure("this engine was closed")
-        check_buffers(self.spec, mixture, stems)
-        paused = paused_rows(self.spec, active)
-        if len(paused) == self.spec.batch:
-            stems[:] = 0
-            return
+    def close(self) -> None:
+        super().close()
+        self._step = None
+
+    def _advance(self, mixture: np.ndarray, stems: np.ndarray, paused: Sequence[int]) -> None:
         with torch.inference_mode():
             sound, *following = self._step(torch.from_numpy(mixture), tuple(self._state))
             if paused:
-                following = _select(active, following, self._state)
+                following = select_rows(torch.tensor(self._chosen(paused)), self._state, following)
             self._state = following
             np.copyto(stems, sound.numpy(), casting="same_kind")
-        stems[paused] = 0
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        if self._step is None:
-            raise Failure("this engine was closed")
-        if rows is None:
-            self._state = self._fresh
-            return
-        check_rows(self.spec, rows)
-        chosen = [row in rows for row in range(self.spec.batch)]
-        self._state = _select(chosen, self._fresh, self._state)
-
-    def close(self) -> None:
-        self._step = None
+    def _restart(self, rows: Sequence[int]) -> None:
+        self._state = select_rows(torch.tensor(self._chosen(rows)), self._fresh, self._state)
 
 
 def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) -> cache.Parts:
@@ -109,9 +85,9 @@ def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) ->
 
     progress(f"loading {spec.model}")
     network = source.network()
-    step, (sound, state), _, leaves = prepared(network, spec.chunk, spec.batch)
+    step, (sound, first), _, leaves = prepared(network, spec.chunk, spec.batch)
     # What is compiled takes state laid out as it was here: each leaf by itself, without gaps.
-    example = (sound, tuple(leaf.clone(memory_format=torch.contiguous_format) for leaf in state))
+    example = (sound, tuple(leaf.clone(memory_format=torch.contiguous_format) for leaf in first))
     progress(f"compiling {spec.model} with inductor, {mode}, for chunks of {spec.chunk} samples")
     options = {"cpp.threads": 1, "freezing": True, "max_autotune": mode == "max-autotune"}
     logs = logging.getLogger("torch._inductor")
@@ -130,10 +106,8 @@ def _compile(source: Source, spec: StreamSpec, mode: str, progress: Progress) ->
         finally:
             logs.setLevel(before)
         package = path.read_bytes()
-    progress("comparing it with the reference")
-    accuracy.check(Inductor(spec, _loaded(package), leaves), network)
-    fresh = [asdict(leaf) for leaf in leaves]
-    return {"step.pt2": package, "state.json": json.dumps(fresh).encode()}
+    accuracy.check(Inductor(spec, _loaded(package), leaves), network, progress)
+    return {"step.pt2": package, "state.json": state.written(leaves)}
 
 
 class _Contiguous(nn.Module):
@@ -153,15 +127,6 @@ def _loaded(package: bytes) -> Callable[..., Sequence[Tensor]]:
         path = Path(folder) / "step.pt2"
         path.write_bytes(package)
         return torch._inductor.aoti_load_package(str(path), run_single_threaded=True)
-
-
-def _select(chosen: Sequence[bool], new: Sequence[Tensor], old: Sequence[Tensor]) -> list[Tensor]:
-    """`new` in the rows that are chosen, `old` in the others."""
-    mask = torch.tensor(chosen)
-    return [
-        torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b)
-        for a, b in zip(new, old, strict=True)
-    ]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The exported step in OpenVINO on the processor, one thread, nothing copied twice.
 
-buffers.py holds sound and state, long pasts as rings; there is one request per turn, bound once.
+buffered.py holds sound and state, long pasts as rings; there is one request per turn, bound once.
 OpenVINO's own state API is not used: it copies every state at each step, and knows no rings.
 
 `bfloat16` is for processors that multiply it; `int8` keeps the weights of products as 8-bit
@@ -9,16 +9,12 @@ integers with a scale per output (quantise.py), which OpenVINO unpacks as it mul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
-import numpy as np
 import openvino as ov
 
-from rtsep.engines import EXPORT, cache
-from rtsep.engines.buffers import Buffers
-from rtsep.engines.denormals import Flushing
+from rtsep.engines import EXPORT, cache, state
+from rtsep.engines.buffered import Buffered
 from rtsep.engines.exported import exported
 from rtsep.engines.protocol import Progress, StreamSpec
 from rtsep.engines.source import Source
@@ -43,59 +39,39 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
             "engine openvino: this processor does not multiply bfloat16; it has float32 and int8"
         )
     spec = source.stream("openvino", chunk, batch, precision)
-    key = cache.key(
-        spec.engine,
-        _LIBRARIES,
-        digest=spec.digest,
-        chunk=chunk,
-        batch=batch,
-        precision=precision,
-    )
+    key = cache.key_of(spec, _LIBRARIES)
 
     def load(parts: cache.Parts) -> OpenVino:
-        state = json.loads(parts["state.json"])
-        leaves = [Leaf(**leaf) for leaf in state["leaves"]]
-        rings = [Layout(**ring) for ring in state["rings"]]
         try:
             compiled = core.import_model(parts["step.blob"], _DEVICE, _options(precision))
         except RuntimeError as error:
             raise cache.Refused(_last_line(error)) from None
-        return OpenVino(spec, compiled, Buffers(spec, leaves, rings))
+        return OpenVino(spec, compiled, *state.read(parts["state.json"]))
 
     return cache.loaded(key, lambda: _compile(core, source, spec, progress), load, progress)
 
 
-class OpenVino:
-    """Keeps all buffers from the first step to the last; copies sound once in and once out."""
-
-    def __init__(self, spec: StreamSpec, compiled: ov.CompiledModel, buffers: Buffers) -> None:
-        self.spec = spec
-        self._flushing = Flushing()
-        self._buffers = buffers
-        self._requests = [self._request(compiled, turn) for turn in range(buffers.turns)]
-
-    def process(
-        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
+class OpenVino(Buffered):
+    def __init__(
+        self,
+        spec: StreamSpec,
+        compiled: ov.CompiledModel,
+        leaves: Sequence[Leaf],
+        rings: Sequence[Layout],
     ) -> None:
-        if not self._requests:
-            raise Failure("this engine was closed")
-        self._buffers.process(self._run, mixture, stems, active)
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        if not self._requests:
-            raise Failure("this engine was closed")
-        self._buffers.reset(rows)
+        super().__init__(spec, leaves, rings)
+        self._requests = [self._request(compiled, turn) for turn in range(self._turns)]
 
     def close(self) -> None:
+        super().close()
         self._requests = []
 
     def _run(self, turn: int) -> None:
-        with self._flushing:
-            self._requests[turn].infer(share_outputs=True, decode_strings=False)
+        self._requests[turn].infer(share_outputs=True, decode_strings=False)
 
     def _request(self, compiled: ov.CompiledModel, turn: int) -> ov.InferRequest:
         """Bound to what the step of a turn reads and writes."""
-        read, written = self._buffers.views(turn)
+        read, written = self._views(turn)
         request = compiled.create_infer_request()
         for name, array in (read | written).items():
             request.set_tensor(name, ov.Tensor(array, shared_memory=True))
@@ -119,8 +95,7 @@ def _compile(core: ov.Core, source: Source, spec: StreamSpec, progress: Progress
         blob = compiled.export_model()
     except RuntimeError as error:
         raise Failure(f"engine openvino can't run {spec.model}: {_last_line(error)}") from None
-    state = {"leaves": [asdict(leaf) for leaf in leaves], "rings": [asdict(r) for r in rings]}
-    return {"step.blob": blob.getvalue(), "state.json": json.dumps(state).encode()}
+    return {"step.blob": blob.getvalue(), "state.json": state.written(leaves, rings)}
 
 
 def _options(precision: str) -> dict[str, str | int | bool]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rtsep.errors import Failure, WrongCall
+from rtsep.errors import Failure
 
 Progress = Callable[[str], None]
 """Called with a few words on what a build is doing, whenever that changes."""
@@ -70,28 +70,3 @@ class Engine(Protocol):
     def reset(self, rows: Sequence[int] | None = None) -> None: ...
 
     def close(self) -> None: ...
-
-
-def check_buffers(spec: StreamSpec, mixture: np.ndarray, stems: np.ndarray) -> None:
-    """Raises `WrongCall` for shapes that numpy would silently stretch."""
-    if mixture.shape != spec.mixture_shape or stems.shape != spec.stems_shape:
-        raise WrongCall(
-            f"mixture {mixture.shape} and stems {stems.shape}: this engine takes "
-            f"{spec.mixture_shape} and gives {spec.stems_shape}"
-        )
-
-
-def check_rows(spec: StreamSpec, rows: Sequence[int]) -> None:
-    """Raises `WrongCall` for rows that the batch does not have."""
-    for row in rows:
-        if not 0 <= row < spec.batch:
-            raise WrongCall(f"row {row}: a batch of {spec.batch} has rows 0 to {spec.batch - 1}")
-
-
-def paused_rows(spec: StreamSpec, active: Sequence[bool] | None) -> list[int]:
-    """The rows that are not active. Raises `WrongCall` where `active` has another length."""
-    if active is None:
-        return []
-    if len(active) != spec.batch:
-        raise WrongCall(f"active has {len(active)} rows, this engine's batch has {spec.batch}")
-    return [row for row in range(spec.batch) if not active[row]]

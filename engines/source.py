@@ -48,8 +48,10 @@ class Source:
         network = load(self._path) if self._path else copy.deepcopy(self._model)
         return network.cpu().float().eval().requires_grad_(False)
 
-    def stream(self, engine: str, chunk: int, batch: int, precision: str) -> StreamSpec:
-        """The spec of an engine on the processor that is made of this model."""
+    def stream(
+        self, engine: str, chunk: int, batch: int, precision: str, device: str = "cpu"
+    ) -> StreamSpec:
+        """The spec of an engine that is made of this model."""
         spec = self.spec
         return StreamSpec(
             model=spec.name,
@@ -63,7 +65,7 @@ class Source:
             latency=spec.latency,
             hop=spec.hop,
             precision=precision,
-            device="cpu",
+            device=device,
             engine=engine,
             digest=spec.digest,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,20 @@ class Layout:
     blocks: int
     taps: tuple[int, ...]
     fresh: float
+
+
+def written(leaves: Sequence[Leaf], rings: Sequence[Layout] = ()) -> bytes:
+    """As a part of a cache entry."""
+    state = {"leaves": [asdict(leaf) for leaf in leaves], "rings": [asdict(r) for r in rings]}
+    return json.dumps(state).encode()
+
+
+def read(part: bytes) -> tuple[list[Leaf], list[Layout]]:
+    """What `written` was given."""
+    state = json.loads(part)
+    leaves = [Leaf(**leaf | {"shape": tuple(leaf["shape"])}) for leaf in state["leaves"]]
+    rings = [
+        Layout(**ring | {name: tuple(ring[name]) for name in ("block", "taps")})
+        for ring in state["rings"]
+    ]
+    return leaves, rings

@@ -14,17 +14,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from rtsep.engines import EXPORT, cache
-from rtsep.engines.device import DeviceBuffers, name, tensors
+from rtsep.engines import EXPORT, cache, state
+from rtsep.engines.device import DeviceBuffers, OnDevice, name, tensors
 from rtsep.engines.exported import exported
 from rtsep.engines.protocol import Progress, StreamSpec
 from rtsep.engines.requirements import TENSORRT
@@ -41,14 +39,13 @@ _PACKAGES = ("tensorrt-rtx-cu12", "tensorrt-rtx-cu13", "tensorrt", "tensorrt-cu1
 
 def build(source: Source, chunk: int, batch: int, precision: str, progress: Progress) -> TensorRT:
     """From the cache where it was built before, for this GPU."""
-    spec = replace(source.stream("tensorrt", chunk, batch, precision), device="cuda")
+    spec = source.stream("tensorrt", chunk, batch, precision, device="cuda")
     trt = module()
-    content = dict(digest=spec.digest, chunk=chunk, batch=batch, precision=precision)
-    key = cache.key(spec.engine, (*EXPORT, *_PACKAGES), module=trt.__name__, gpu=name(), **content)
+    key = cache.key_of(spec, (*EXPORT, *_PACKAGES), module=trt.__name__, gpu=name())
     kernels = _Kernels(f"{key}.kernels")
 
     def load(parts: cache.Parts) -> TensorRT:
-        leaves = [Leaf(**leaf) for leaf in json.loads(parts["state.json"])]
+        leaves, _ = state.read(parts["state.json"])
         runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         engine = runtime.deserialize_cuda_engine(parts["step.plan"])
         if engine is None:
@@ -58,13 +55,12 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
     return cache.loaded(key, lambda: plan(source, spec, progress, _capability(trt)), load, progress)
 
 
-class TensorRT:
+class TensorRT(OnDevice):
     """A context per turn, so that no address changes once it is captured."""
 
     def __init__(
         self, spec: StreamSpec, runtime, engine, leaves: Sequence[Leaf], kernels: _Kernels
     ) -> None:
-        self.spec = spec
         buffers = DeviceBuffers(spec, tensors(leaves, "cuda"))
         contexts = kernels.contexts(engine, 2)
         for turn, context in enumerate(contexts):
@@ -82,22 +78,7 @@ class TensorRT:
         buffers.capture(step)
         kernels.keep()
         # The graphs use the contexts' memory; contexts must go before their engine and runtime.
-        self._buffers, self._held = buffers, (contexts, engine, runtime)
-
-    def process(
-        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
-    ) -> None:
-        if self._buffers is None:
-            raise Failure("this engine was closed")
-        self._buffers.process(mixture, stems, active)
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        if self._buffers is None:
-            raise Failure("this engine was closed")
-        self._buffers.reset(rows)
-
-    def close(self) -> None:
-        self._buffers = self._held = None
+        super().__init__(spec, buffers, (contexts, engine, runtime))
 
 
 def module() -> ModuleType:
@@ -124,10 +105,9 @@ def plan(
         bindings = _bindings(network)
     if made is None:
         raise Failure(f"engine tensorrt can't build {spec.model}: its log says more")
-    state = [asdict(leaf) for leaf in leaves]
     return {
         "step.plan": bytes(made),
-        "state.json": json.dumps(state).encode(),
+        "state.json": state.written(leaves),
         "bindings.json": json.dumps(bindings).encode(),
     }
 

@@ -59,10 +59,9 @@ def _time(samples: int, spec: ModelSpec) -> str:
 def _convtasnet(spec: ModelSpec) -> str:
     p = spec.params
     return (
-        f"causal Conv-TasNet of {p['filters']} filters of {_time(p['kernel'], spec)} and "
-        f"{p['repeats']} x {p['blocks']} blocks of {p['bottleneck']}/{p['hidden']} channels; it "
-        f"also sees a spectrum of the last {_time(p['context'], spec)}, all past, which adds no "
-        "latency"
+        f"causal Conv-TasNet of {p['repeats']} x {p['blocks']} blocks of {p['bottleneck']}/"
+        f"{p['hidden']} channels on a Fourier basis; it looks at {_time(p['kernel'], spec)} and is "
+        f"heard through {_time(p['synthesis'], spec)} of them (an asymmetric pair of windows)"
     )
 
 
@@ -125,7 +124,7 @@ def text(path: Path, result: dict) -> str:
         "[TRAINING_DATA.md](TRAINING_DATA.md). Recipe: `rtsep/training/recipes/"
         f"{spec.name}.toml`.",
         f"- **Trained for**: {trained.get('steps', '?')} steps, {trained.get('minutes', '?')} "
-        "minutes on one or two CPU cores, shared with other work.",
+        f"minutes on one or two CPU cores, shared with other work{trained.get('history', '')}.",
         "- **Licence of the weights**: MIT.",
         "",
         "## How well it separates",

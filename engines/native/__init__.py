@@ -33,15 +33,7 @@ def build(source: Source, chunk: int, batch: int, precision: str, progress: Prog
     """
     spec = source.stream("native", chunk, batch, precision)
     processor = here()
-    key = cache.key(
-        spec.engine,
-        _LIBRARIES,
-        digest=spec.digest,
-        chunk=chunk,
-        batch=batch,
-        precision=precision,
-        level=processor.level,
-    )
+    key = cache.key_of(spec, _LIBRARIES, level=processor.level)
     parts = cache.kept(key, lambda: _compile(source, spec, processor, progress), progress)
     if "refused" in parts:
         raise Failure(parts["refused"].decode())
@@ -75,8 +67,7 @@ def _compile(
             "layout.json": json.dumps(layout(plan, memory)).encode(),
             "plan.txt": f"{plan}\n".encode(),
         }
-        progress("comparing it with the reference")
-        accuracy.check(_loaded(spec, parts), source.network())
+        accuracy.check(_loaded(spec, parts), source.network(), progress)
     except Unsupported as lacking:
         reason = f"engine native has no kernel for {spec.model}: {lacking}; onnxruntime has"
         return {"refused": reason.encode()}

@@ -8,25 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from rtsep.engines.base import Base
+from rtsep.engines.buffered import aligned
 from rtsep.engines.native.processor import Loaded
-from rtsep.engines.protocol import StreamSpec, check_buffers, check_rows, paused_rows
-from rtsep.errors import Failure
+from rtsep.engines.protocol import StreamSpec
 
 
-class Native:
+class Native(Base):
     """One call per step, which lets go of the GIL; copies sound once in and once out."""
 
     def __init__(
         self, spec: StreamSpec, code: bytes, weights: bytes, layout: dict[str, Any]
     ) -> None:
         """`layout` is what `memory.layout` gives."""
-        self.spec = spec
+        super().__init__(spec)
         self._code: Loaded | None = Loaded(code)
         self._step = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
             self._code.address("step")
         )
-        self._arena = _lines(layout["size"])
-        self._block = _lines(len(weights))
+        self._arena = aligned((layout["size"],), "uint8")
+        self._block = aligned((len(weights),), "uint8")
         self._block[:] = np.frombuffer(weights, np.uint8)
         self._places = (self._arena.ctypes.data, self._block.ctypes.data)
         self._mixture = self._array(layout["mixture"], "float32", spec.mixture_shape)
@@ -34,36 +35,23 @@ class Native:
         self._leaves = [_Leaf(self._arena, **leaf) for leaf in layout["leaves"]]
         self.reset()
 
-    def process(
-        self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
-    ) -> None:
-        if self._code is None:
-            raise Failure("this engine was closed")
-        check_buffers(self.spec, mixture, stems)
-        paused = paused_rows(self.spec, active)
-        if len(paused) == self.spec.batch:
-            stems[:] = 0
-            return
+    def close(self) -> None:
+        super().close()
+        self._code = self._step = None
+
+    def _advance(self, mixture: np.ndarray, stems: np.ndarray, paused: Sequence[int]) -> None:
         np.copyto(self._mixture, mixture, casting="same_kind")
         kept = [[leaf.past(row) for leaf in self._leaves] for row in paused]
         self._step(*self._places)
         np.copyto(stems, self._stems)
         for row, pasts in zip(paused, kept, strict=True):
-            stems[row] = 0
             for leaf, past in zip(self._leaves, pasts, strict=True):
                 leaf.put(row, past)
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        if self._code is None:
-            raise Failure("this engine was closed")
-        if rows is not None:
-            check_rows(self.spec, rows)
-        for row in range(self.spec.batch) if rows is None else rows:
+    def _restart(self, rows: Sequence[int]) -> None:
+        for row in rows:
             for leaf in self._leaves:
                 leaf.put(row, leaf.fresh)
-
-    def close(self) -> None:
-        self._code = self._step = None
 
     def _array(self, offset: int, dtype: str, shape: Sequence[int]) -> np.ndarray:
         return _array(self._arena, offset, dtype, shape)
@@ -118,10 +106,3 @@ def _array(arena: np.ndarray, offset: int, dtype: str, shape: Sequence[int]) -> 
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
     return arena[offset : offset + size].view(kind).reshape(shape)
-
-
-def _lines(size: int) -> np.ndarray:
-    """Zeros that start on a cache line."""
-    raw = np.zeros(size + 63, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size]

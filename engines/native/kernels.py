@@ -24,6 +24,9 @@ from rtsep.engines.native.plan import (
 )
 from rtsep.engines.native.processor import Processor
 
+# As many sums as an addition takes cycles.
+_STRANDS = 4
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -169,7 +172,13 @@ def _row_sum(code, processor, length, steps, offsets, body) -> str:
     """The sum, a vector of width 1, over all that `body` sums up."""
     width = processor.width
     zero = (vector("float", width), "zeroinitializer")
-    values, rest = along(code, length, width, steps, offsets, body, [zero])
+    # One sum waits for the one before it: several don't wait for one another.
+    strands = next(n for n in (_STRANDS, 2, 1) if length // width % n == 0)
+    values, rest = along(code, length, width, steps, offsets, body, [zero] * strands)
+    while len(values) > 1:
+        half = len(values) // 2
+        pairs = zip(values[:half], values[half:], strict=True)
+        values = [combine(code, "sum", "f32", a, b, width) for a, b in pairs]
     total = _across(code, "sum", "f32", values[0], width) if length >= width else None
     for narrow, found in rest:
         part = _across(code, "sum", "f32", found[0], narrow)

@@ -77,26 +77,33 @@ def along(
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The innermost axis in vectors: `body(width, offsets, *values)` gives the next `carried`.
 
-    `carried` goes through the full vectors alone. Gives its last values, and what `body` gave for
-    each narrower vector at the end, by its width.
+    `carried` goes through the full vectors alone, and may hold several strands of one value, which
+    as many vectors take in turn. Gives its last values, and what `body` gave for each narrower
+    vector at the end, by its width.
     """
-    full = length // width
+    full, strands = length // width, max(1, len(carried))
 
-    def inner(index: str, *values: str) -> Sequence[str] | None:
-        moved = [
-            code.linear((index, step * width), start=offset)
-            for step, offset in zip(steps, offsets, strict=True)
-        ]
-        return body(width, moved, *values)
-
-    values = [first for _, first in carried]
-    if full:
-        values = code.loop(full, inner, carried)
-    rest = []
-    for start, narrow in pieces(length, width):
-        moved = [
+    def at(start: int, offsets: Sequence[str]) -> list[str]:
+        return [
             code.linear((str(start * step), 1), start=offset)
             for step, offset in zip(steps, offsets, strict=True)
         ]
-        rest.append((narrow, list(body(narrow, moved) or ())))
+
+    def inner(index: str, *values: str) -> list[str]:
+        moved = [
+            code.linear((index, step * width * strands), start=offset)
+            for step, offset in zip(steps, offsets, strict=True)
+        ]
+        after: list[str] = []
+        for strand in range(strands):
+            after += body(width, at(strand * width, moved), *values[strand : strand + 1]) or ()
+        return after
+
+    values = [first for _, first in carried]
+    if full:
+        values = code.loop(full // strands, inner, carried)
+    rest = [
+        (narrow, list(body(narrow, at(start, offsets)) or ()))
+        for start, narrow in pieces(length, width)
+    ]
     return values, rest

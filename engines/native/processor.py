@@ -18,8 +18,8 @@ LEVELS = ("baseline", "avx2", "avx512", "neon")
 class Processor:
     """`width` floats are a vector, `registers` of which there are.
 
-    `dots`: whether it has an instruction that sums products of four numbers of 8 bits; `pairs`:
-    one for two of bfloat16.
+    `dots`: whether it has an instruction that sums products of four numbers of 8 bits; `words`: one
+    for two of 16 bits; `pairs`: one for two of bfloat16.
     """
 
     level: str
@@ -28,6 +28,7 @@ class Processor:
     width: int
     registers: int
     dots: bool = False
+    words: bool = False
     pairs: bool = False
 
 
@@ -40,7 +41,8 @@ def here() -> Processor:
     _initialise()
     found = {name for name, has in llvm.get_host_cpu_features().items() if has}
     machine = platform.machine().lower()
-    if machine in ("x86_64", "amd64"):
+    intel = machine in ("x86_64", "amd64")
+    if intel:
         levels = ["baseline"]
         levels += ["avx2"] * ({"avx2", "fma"} <= found)
         levels += ["avx512"] * ({"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= found)
@@ -58,6 +60,7 @@ def here() -> Processor:
         width={"avx512": 16, "avx2": 8}.get(level, 4),
         registers=32 if level in ("avx512", "neon") else 16,
         dots=whole and {"avx512": "avx512vnni", "avx2": "avxvnni"}.get(level) in found,
+        words=intel,
         pairs=whole and level == "avx512" and "avx512bf16" in found,
     )
 

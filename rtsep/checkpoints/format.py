@@ -148,6 +148,9 @@ def _read(path: Path) -> tuple[dict, list[tuple[str, str, list[int], memoryview]
             (key, entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
             for key, entry in header.items()
         ]
+        # A slice ends with the body, however far beyond it the header says.
+        if max(entry["data_offsets"][1] for entry in header.values()) != len(body):
+            raise ValueError
         if sum(len(part[3]) for part in parts) != len(body):
             raise ValueError
         if not all(isinstance(value, str) for value in metadata.values()):

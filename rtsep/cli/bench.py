@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.options import Arch, Config
+from rtsep.cli.options import Arch, AsJson, Config, Precision
 
 
 def command(
@@ -24,14 +24,11 @@ def command(
         typer.Option(help="Samples at the model's rate; may be given several times."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Of sound, per engine and chunk.")] = 10.0,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
-    ] = None,
+    precision: Precision = None,
     warm: Annotated[
         bool, typer.Option("--warm", help="Step again and again, instead of once per chunk.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure engines: time per step, real-time factor, misses, load time, memory.
 

@@ -10,13 +10,11 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.options import Arch, Config
+from rtsep.cli.options import Arch, AsJson, Config, Model
 
 
 def command(
-    model: Annotated[
-        str | None, typer.Argument(help="A shipped model's name, or a checkpoint.")
-    ] = None,
+    model: Model = None,
     arch: Arch = None,
     config: Config = None,
     engine: Annotated[
@@ -38,7 +36,7 @@ def command(
         Path | None,
         typer.Option(help="Make a package: model and engines, to be started with --model DIR."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Build engines ahead, so that the first start is as quick as any other.
 

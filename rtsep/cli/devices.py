@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-import typer
+from rtsep.cli.options import AsJson, HostApi
 
 
 def command(
-    host_api: Annotated[
-        str | None, typer.Option(help="Devices of this host API only.", metavar="NAME")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    host_api: HostApi = None,
+    as_json: AsJson = False,
 ) -> None:
     """List sound devices: names, channels, the rates at which they open, latencies, defaults."""
     from rtsep.live import devices

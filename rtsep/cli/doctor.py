@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-import typer
+from rtsep.cli.options import AsJson
 
 
-def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+def command(as_json: AsJson = False) -> int:
     """Look at devices, real-time privileges, MIDI, engines and cache: good, or what to do."""
     from rtsep import doctor
 

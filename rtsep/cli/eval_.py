@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli.options import AsJson, Precision
+
 
 def command(
     set_: Annotated[
@@ -21,15 +23,12 @@ def command(
     chunk: Annotated[
         int | None, typer.Option(help="Samples per step at the model's rate.", metavar="N")
     ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
-    ] = None,
+    precision: Precision = None,
     gain: Annotated[
         list[float] | None,
         typer.Option(help="Score it again with so many dB on the mixture; may be repeated."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on mixtures with known stems: SI-SDR and its improvement, in dB."""
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.options import Arch, Config
+from rtsep.cli.options import Arch, AsJson, Config, HostApi, LiveModel
 
 
 def command(
@@ -19,9 +19,7 @@ def command(
     output: Annotated[
         str | None, typer.Option(help="Where it is played.", metavar="DEVICE")
     ] = None,
-    host_api: Annotated[
-        str | None, typer.Option(help="Devices of this host API only.", metavar="NAME")
-    ] = None,
+    host_api: HostApi = None,
     channel: Annotated[int, typer.Option(help="The input's channel.", metavar="N")] = 1,
     rate: Annotated[int | None, typer.Option(help="Default: the device's.", metavar="HZ")] = None,
     block: Annotated[
@@ -33,9 +31,7 @@ def command(
     engine_too: Annotated[
         bool, typer.Option("--engine-too/--no-engine", help="Measure with a model in the path too.")
     ] = True,
-    model: Annotated[
-        str | None, typer.Option(help="A model's name, or a checkpoint file. Default: convtasnet.")
-    ] = None,
+    model: LiveModel = None,
     arch: Arch = None,
     config: Config = None,
     engine: Annotated[str, typer.Option(help="What computes the steps.")] = "auto",
@@ -46,7 +42,7 @@ def command(
         int | None, typer.Option(help="Samples that the worker has in hand, as in `run`.")
     ] = None,
     factory: Annotated[str | None, typer.Option(hidden=True)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a device's round trip: connect output to input by a cable, or through the air.
 

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli.options import AsJson
+
 
 def command(
     architectures: Annotated[
         bool, typer.Option("--architectures", help="What each architecture costs, instead.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the models that ship: stems, rate, hop, latency, size, scores.
 

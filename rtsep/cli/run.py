@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli import run_preset
-from rtsep.cli.options import Arch, Config, FullBand
+from rtsep.cli.options import Arch, AsJson, Config, FullBand, HostApi, LiveModel, Precision
 
 
 def command(
@@ -25,9 +25,7 @@ def command(
             is_eager=True,
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A model's name, or a checkpoint file. Default: convtasnet.")
-    ] = None,
+    model: LiveModel = None,
     arch: Arch = None,
     config: Config = None,
     source: Annotated[
@@ -54,9 +52,7 @@ def command(
             metavar="[NAME]",
         ),
     ] = None,
-    host_api: Annotated[
-        str | None, typer.Option(help="Devices of this host API only.", metavar="NAME")
-    ] = None,
+    host_api: HostApi = None,
     channels: Annotated[
         str | None,
         typer.Option(help="The input's channels to separate. Default: up to two.", metavar="1-2"),
@@ -92,10 +88,7 @@ def command(
         int | None,
         typer.Option(help="Samples per step, at the model's rate: a multiple of its hop."),
     ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
-    ] = None,
+    precision: Precision = None,
     block: Annotated[
         int | None,
         typer.Option(help="Samples per callback, at the run's rate. Default: as the device likes."),
@@ -194,7 +187,7 @@ def command(
         bool, typer.Option(help="End with exit code 1 if there was any miss.")
     ] = False,
     factory: Annotated[str | None, typer.Option(hidden=True)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Separate live: constant latency, printed before it begins."""
     from rtsep.errors import WrongCall

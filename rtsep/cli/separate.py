@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.options import FullBand
+from rtsep.cli.options import AsJson, FullBand, Precision
 from rtsep.errors import Failure, WrongCall
 
 
@@ -35,13 +35,10 @@ def command(
             metavar="N",
         ),
     ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="What the engine computes in. Default: as tuned, or float32."),
-    ] = None,
+    precision: Precision = None,
     full_band: FullBand = True,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Separate sound files, as fast as possible, in bounded memory.
 

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.options import Arch, Config
+from rtsep.cli.options import Arch, AsJson, Config, Model
 
 
 def command(
-    model: Annotated[
-        str | None, typer.Argument(help="A shipped model's name, or a checkpoint.")
-    ] = None,
+    model: Model = None,
     arch: Arch = None,
     config: Config = None,
     engine: Annotated[
@@ -37,7 +35,7 @@ def command(
     live: Annotated[
         bool, typer.Option("--live/--no-live", help="Look for the shortest queue in real runs.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time every engine, precision and chunk, and keep the best for `--engine auto`."""
     from rich.console import Console

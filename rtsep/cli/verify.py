@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.options import Arch, Config
+from rtsep.cli.options import Arch, AsJson, Config, Model
 
 
 def command(
-    model: Annotated[
-        str | None, typer.Argument(help="A shipped model's name, or a checkpoint.")
-    ] = None,
+    model: Model = None,
     arch: Arch = None,
     config: Config = None,
     engine: Annotated[
@@ -22,7 +20,7 @@ def command(
             "--engine", help="Check this one; may be repeated. Default: all that build in seconds."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check that a model streams what it gives offline, and how late it is.
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from rtsep.desk.link import Hello, Lines, line
 from rtsep.errors import Failure, WrongCall
+from rtsep.live import child
 from rtsep.live.ends import Ends
 
 if TYPE_CHECKING:
@@ -126,11 +127,7 @@ class DeskProcess:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        try:
-            self._process.wait(3)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        child.end(self._process, patience=3)
         self._leave()
 
     def __enter__(self) -> DeskProcess:

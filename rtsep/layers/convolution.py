@@ -60,11 +60,7 @@ class Conv(StreamingLayer):
         )
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
-        extra, out = onset_of(onset, self.context - self.padding, self.stride)
-        past = self.zeros(batch, self.context + extra, *self.inputs)
-        biased = self.bias is not None or self.norm is not None
-        masked = out if biased or self.padding != self.context else 0
-        return {"past": past} | start_countdown(batch, masked, self.device), out
+        return initial_past(self, batch, onset)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         joined = torch.cat([state["past"], x], 1)
@@ -225,6 +221,15 @@ def overlap_add(windows: Tensor, tail: Tensor, hop: int) -> tuple[Tensor, Tensor
         carried = tail.shape[1]
         samples = torch.cat([samples[:, :carried] + tail, samples[:, carried:]], 1)
     return samples[:, :complete], samples[:, complete:]
+
+
+def initial_past(layer: StreamingLayer, batch: int, onset: int) -> tuple[State, int]:
+    """The state of a convolution that has heard nothing, and the onset of what it gives."""
+    extra, out = onset_of(onset, layer.context - layer.padding, layer.stride)
+    past = layer.zeros(batch, layer.context + extra, *layer.inputs)
+    biased = layer.bias is not None or layer.norm is not None
+    masked = out if biased or layer.padding != layer.context else 0
+    return {"past": past} | start_countdown(batch, masked, layer.device), out
 
 
 def padded_segment(layer: StreamingLayer, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.layers.batchnorm import BatchNorm, folded, normed
-from rtsep.layers.convolution import context_of, onset_of, padded_segment, parameters
+from rtsep.layers.convolution import context_of, initial_past, padded_segment, parameters
 from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import (
     State,
@@ -66,11 +66,7 @@ class Conv2d(StreamingLayer):
         self.weight, self.bias = parameters((outputs, inputs, *kernel), fan, outputs * bias)
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
-        extra, out = onset_of(onset, self.context - self.padding, self.stride)
-        past = self.zeros(batch, self.context + extra, *self.inputs)
-        biased = self.bias is not None or self.norm is not None
-        masked = out if biased or self.padding != self.context else 0
-        return {"past": past} | start_countdown(batch, masked, self.device), out
+        return initial_past(self, batch, onset)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         joined = torch.cat([state["past"], x], 1)

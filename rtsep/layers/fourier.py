@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Up to this length one product is as fast as two.
-_LONGEST_PLAIN = 512
+_LONGEST_PLAIN = 256
 
 
 class Fourier(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rtsep.layers.batchnorm import BatchNorm
+from rtsep.layers.recurrence import CLOSED, lstm_shapes
 from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import State, live_frames, next_countdown, start_countdown
 
@@ -55,15 +56,8 @@ class ParallelLSTM(StreamingLayer):
         self.groups, self.units, self.depth = groups, units, layers
         self.inputs, self.outputs = (groups, inputs), (groups, units)
         bound = 1 / math.sqrt(units)
-        for k in range(layers):
-            shapes = {
-                f"weight_ih_l{k}": (4 * units, units if k else inputs),
-                f"weight_hh_l{k}": (4 * units, units),
-                f"bias_ih_l{k}": (4 * units,),
-                f"bias_hh_l{k}": (4 * units,),
-            }
-            for name, shape in shapes.items():
-                self.register_parameter(name, _drawn(bound, groups, *shape))
+        for name, shape in lstm_shapes(inputs, units, layers).items():
+            self.register_parameter(name, _drawn(bound, groups, *shape))
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
         shape = (batch, self.depth, self.groups, self.units)
@@ -99,7 +93,7 @@ def _lstm(
     # What does not depend on the frame before is computed for all frames at once.
     fed = _product(x, weight_ih) + bias
     if live is not None:
-        shut = torch.where(live, 0.0, _SHUT).to(x.dtype)[..., None, None]
+        shut = torch.where(live, 0.0, CLOSED).to(x.dtype)[..., None, None]
         fed = torch.cat([fed[..., :units] + shut, fed[..., units:]], -1)
     recurrent, outputs = weight_hh.transpose(1, 2), []
     for frame in fed.permute(1, 2, 0, 3).unbind(0):
@@ -120,7 +114,3 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
 
 def _drawn(bound: float, *shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
-
-
-# Closes the input gate to an exact 0 in float32 and float64 alike.
-_SHUT = -1e4

@@ -11,7 +11,7 @@ from rtsep.streaming.layer import StreamingLayer
 from rtsep.streaming.state import State, next_countdown, start_countdown
 
 # Closes the input gate to an exact 0 in float32 and float64 alike.
-_CLOSED = -1e4
+CLOSED = -1e4
 
 
 class LSTM(StreamingLayer):
@@ -26,16 +26,9 @@ class LSTM(StreamingLayer):
         self.units, self.depth = units, layers
         self.inputs, self.outputs = (inputs,), (units,)
         bound = 1 / math.sqrt(units)
-        for k in range(layers):
-            shapes = {
-                f"weight_ih_l{k}": (4 * units, units if k else inputs),
-                f"weight_hh_l{k}": (4 * units, units),
-                f"bias_ih_l{k}": (4 * units,),
-                f"bias_hh_l{k}": (4 * units,),
-            }
-            for name, shape in shapes.items():
-                value = torch.empty(shape).uniform_(-bound, bound)
-                self.register_parameter(name, nn.Parameter(value))
+        for name, shape in lstm_shapes(inputs, units, layers).items():
+            value = torch.empty(shape).uniform_(-bound, bound)
+            self.register_parameter(name, nn.Parameter(value))
 
     def initial(self, batch: int, onset: int = 0) -> tuple[State, int]:
         state = {
@@ -66,12 +59,25 @@ class LSTM(StreamingLayer):
         if countdown is None:
             return None
         waiting = torch.arange(x.shape[1], device=x.device)[None] < countdown[:, None]
-        return (waiting.to(x.dtype) * _CLOSED)[..., None]
+        return (waiting.to(x.dtype) * CLOSED)[..., None]
 
     def _column(self, like: Tensor) -> Tensor:
         """1 for the rows of the input gate, which torch keeps first; 0 for the others."""
         rows = torch.arange(4 * self.units, device=like.device)
         return (rows < self.units).to(like.dtype)[:, None]
+
+
+def lstm_shapes(inputs: int, units: int, layers: int) -> dict[str, tuple[int, ...]]:
+    """The parameters of `torch.nn.LSTM(inputs, units, layers)`: its names, their shapes."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(layers):
+        shapes |= {
+            f"weight_ih_l{k}": (4 * units, units if k else inputs),
+            f"weight_hh_l{k}": (4 * units, units),
+            f"bias_ih_l{k}": (4 * units,),
+            f"bias_hh_l{k}": (4 * units,),
+        }
+    return shapes
 
 
 @torch.compiler.disable

@@ -8,7 +8,9 @@ import numpy as np
 
 from rtsep.live.native import compiled
 
-_USUAL = 3  # a delivery that came so often is the host's way, and no hiccup
+# A delivery that came so often, and in so large a share of all, is the host's way, and no hiccup: a
+# busy machine wakes the host late a few times a second.
+_USUAL, _SHARE = 3, 1 / 16
 _TOGETHER = 0.25  # of a block's time: a call within that belongs to the one before
 _STEADY = 0.02  # of a block: the host's period is a whole number of blocks to within that
 
@@ -26,8 +28,8 @@ class Delivery:
 def observed(times: np.ndarray, frames: np.ndarray, rate: int) -> Delivery:
     """From when (ns) a host called for how many frames, calls (n,) in order, at least one.
 
-    Calls that follow each other at once are one delivery. What came together three times or more
-    counts, so that one late wake-up in a busy moment does not make the latency of the whole run
+    Calls that follow each other at once are one delivery. What came together again and again
+    counts, so that some late wake-ups in a busy moment do not make the latency of the whole run
     longer. A host whose period is no whole number of blocks has to hand over one more now and then:
     that is known before it is seen.
     """
@@ -39,7 +41,7 @@ def observed(times: np.ndarray, frames: np.ndarray, rate: int) -> Delivery:
     starts = np.concatenate([[0], apart])
     groups = np.add.reduceat(frames, starts)
     amounts, counts = np.unique(groups, return_counts=True)
-    usual = amounts[counts >= min(_USUAL, counts.max())]
+    usual = amounts[counts >= max(min(_USUAL, counts.max()), _SHARE * len(groups))]
     most = max(block, int(usual.max()))
     if unit == block and len(starts) > _USUAL:
         period = float(np.median(np.diff(times[starts]))) / 1e9 * rate / block

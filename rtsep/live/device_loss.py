@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from rtsep.live import child
 from rtsep.live.device_process import Request, words
 from rtsep.live.gate import Gate
 from rtsep.live.layout import CAPTURE, FADE, FADE_UP, FINISH, INPUT_RAMP, RISE_FROM, WAKE, Block
@@ -38,17 +39,14 @@ class Remote:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            bufsize=1,
         )
         self._said: queue.Queue = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         self.tell(request.as_json())
 
     def tell(self, text: str) -> None:
-        try:
-            self._process.stdin.write(f"{text}\n")
-        except OSError:
-            pass  # it has ended, which is what it says next
+        """Where it has ended that is what it says next."""
+        child.tell(self._process, text)
 
     def answer(self, stop: Callable[[], bool]) -> dict:
         """What it says next; {} where it ends, is too slow, or it is time to `stop`."""
@@ -69,15 +67,7 @@ class Remote:
 
     def end(self) -> None:
         """It calls no more."""
-        try:
-            self._process.stdin.close()
-        except OSError:
-            pass
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        child.hang_up(self._process)
 
     def _listen(self) -> None:
         for line in self._process.stdout:

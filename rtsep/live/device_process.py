@@ -31,8 +31,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 
 from rtsep.errors import Failure
+from rtsep.live.child import on_hang_up, voice
 from rtsep.live.device_stream import Plan
-from rtsep.live.devices import INPUT, OUTPUT, Device, devices, quiet
+from rtsep.live.devices import INPUT, OUTPUT, Device, devices, name_client, quiet
 from rtsep.live.gate import Gate
 from rtsep.live.intake import Intake
 from rtsep.live.layout import ACTIVE, FINISH, Block
@@ -86,12 +87,7 @@ def again(plan: Plan, there: list[Device]) -> Plan | None:
 def main() -> None:
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         signal.signal(number, signal.SIG_IGN)  # its parent's to handle
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def say(**message) -> None:
-        out.write(json.dumps(message) + "\n")
-
+    say = voice()
     try:
         _converse(say)
     except Failure as failure:
@@ -104,6 +100,9 @@ def main() -> None:
 
 def _converse(say) -> None:
     request = Request.read(sys.stdin.readline())
+    # JACK wakes a client through a semaphore named after it, and in the run's own process a thread
+    # of the client that was lost still waits on that name: sharing it, each gets half the periods.
+    name_client(f"rtsep-{os.getpid()}")
     try:
         with quiet():
             plan = again(request.plan, devices())
@@ -140,12 +139,11 @@ def _watch(streams: Streams, gate: Gate, block: Block, stirred: threading.Event,
     """Until the run is over, a device is gone, or the parent is."""
     closed = threading.Event()
 
-    def listen() -> None:
-        os.read(0, 1)
+    def hung_up() -> None:
         closed.set()
         stirred.set()
 
-    threading.Thread(target=listen, daemon=True).start()
+    on_hang_up(hung_up)
     while not closed.is_set():
         stirred.wait(0.1)
         stirred.clear()

@@ -116,7 +116,7 @@ _c = _lines(8)
     WORKER,  # STARTING, RUNNING, DEAD or AWAITED
     PATIENCE,  # ms that a callback waits for its stems: 0 on a clock that can't wait
     IDLE_AFTER,  # samples of silence after which the worker rests: 0 for never
-    COMPANY,  # 1 + the stem ring whose worker the other one wakes; 0: there is one worker
+    COMPANY,  # 1 + the stem ring of the worker beside the one that is heard; 0: there is none
     NEXT_LATENCY,  # what the internal latency is to become, while nobody is heard
     RISE_FROM,  # the clock time from which on the output rises
 ) = range(_c, _c + 10)

@@ -16,6 +16,7 @@ from rtsep.live.latency import Latency
 from rtsep.live.opening import open_session
 from rtsep.live.options import Options
 from rtsep.live.scene import factor
+from rtsep.live.summary import summary
 from rtsep.live.wiring import parse_channels, parse_routes
 
 _log = logging.getLogger("rtsep")
@@ -167,7 +168,7 @@ class Live:
     def stats(self) -> dict:
         """Counts and times so far, as `rtsep run --json` prints them; at the end, of all of it."""
         with self._lock:
-            return self._last if self._session is None else self._session.summary()
+            return self._last if self._session is None else summary(self._session)
 
     @property
     def wet(self) -> float:
@@ -282,7 +283,7 @@ class Live:
         with self._lock:
             session, self._session = self._session, None
             if self._last is None:
-                self._last = session.summary()
+                self._last = summary(session)
         session.close()
 
     def __enter__(self) -> Live:

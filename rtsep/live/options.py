@@ -67,6 +67,12 @@ class Options:
         """Where the controls stand when the run begins."""
         return Scene(self.gains, self.mute, self.solo, self.wet, self.bypass)
 
+    def job(self, rate: int, channels: int) -> dict:
+        """What a worker is told to build for a run at this rate, of so many channels."""
+        names = ("model", "engine", "chunk", "precision", "factory", "full_band")
+        what = {name: getattr(self, name) for name in names}
+        return what | {"rate": rate, "channels": channels}
+
     def check(self) -> None:
         """Raises `WrongCall` for what can't be, before anything is opened."""
         if self.on_miss not in ("dry", "silence"):

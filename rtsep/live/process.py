@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 from rtsep.errors import Failure, WrongCall
+from rtsep.live import child
 from rtsep.live.layout import Block
 
 # One thread: a pool would only make the step's time less certain.
@@ -87,23 +88,12 @@ class WorkerProcess:
         """Ends it, if need be the hard way. May be called again."""
         if not self._running:
             self._process.kill()  # nothing of it is to be kept, and it may be busy for long
-        try:
-            self._process.stdin.close()
-        except OSError:
-            pass
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        child.hang_up(self._process)
         self._thread.join()
 
     def _say(self, **message) -> None:
-        try:
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            pass  # it is dead: the next message says so
+        """Where it is dead the next message says so."""
+        child.tell(self._process, json.dumps(message))
 
     def _next(self) -> dict:
         message = self._messages.get()

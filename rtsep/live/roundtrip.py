@@ -202,17 +202,7 @@ def with_engine(
     Heard is the primary stem, or where that is the remainder, which never passes the resampler,
     the first other one. Of `options` it takes model, engine, chunk, queue and factory.
     """
-    job = {
-        "model": options.model,
-        "engine": options.engine,
-        "chunk": options.chunk,
-        "precision": options.precision,
-        "factory": options.factory,
-        "rate": ends.rate,
-        "channels": 1,
-        "full_band": options.full_band,
-    }
-    pipeline = build(job, progress)
+    pipeline = build(options.job(ends.rate, 1), progress)
     try:
         longest = round(LONGEST * ends.rate) + 2 * pipeline.latency
         course = Course(ends.rate, longest)

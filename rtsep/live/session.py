@@ -30,6 +30,7 @@ from rtsep.live.recorder import rehearse
 from rtsep.live.runs import announce, withdraw
 from rtsep.live.status import Status
 from rtsep.live.succession import Workers
+from rtsep.live.summary import summary
 from rtsep.live.swapping import ROOM, Made, Slots, Swaps, adopt, check_routes, key, padded
 from rtsep.live.takes import Takes
 from rtsep.live.wakeup import Wakeup
@@ -83,7 +84,7 @@ class Session:
                 spec = read_spec(find(options.model))
                 options.check_stems(spec.name, spec.stems)
                 self.untrained = spec.card.get("weights") == untrained.RANDOM
-            job = self.job(options)
+            job = options.job(rate, channels)
             self.info = self.workers.build(job, progress)
             self.stems = tuple(self.info["stems"])
             options.check_stems(self.info["model"], self.stems)
@@ -142,7 +143,7 @@ class Session:
             raise clock.error
         if self._sink is not None:
             self._sink.finish()
-        return self.summary()
+        return summary(self)
 
     def close(self) -> None:
         """Ends everything at once; what is not finished is dropped, but recordings stay."""
@@ -213,19 +214,6 @@ class Session:
         if self.options.fade_up is not None:
             return self.options.fade_up
         return 1.0 if self.device is not None and self.device.plan.output is not None else 0.0
-
-    def job(self, options: Options) -> dict:
-        """What a worker is told to build."""
-        return {
-            "model": options.model,
-            "engine": options.engine,
-            "chunk": options.chunk,
-            "precision": options.precision,
-            "factory": options.factory,
-            "rate": self.rate,
-            "channels": self.channels,
-            "full_band": options.full_band,
-        }
 
     def latency_of(self, made: Made) -> Latency:
         """Of what a worker has built, in this run."""
@@ -336,47 +324,6 @@ class Session:
         self.takes = Takes(block, self.stems, self.info["remainder"], o.record, o.overwrite)
         if o.recordable:
             rehearse(block)
-
-    def summary(self) -> dict:
-        """How it went, so far or in all: what `rtsep run --json` prints."""
-        status, misses = self.status, self.status.misses()
-        errors = []
-        if self.workers.error:
-            errors.append(f"{self.workers.error}; the sound went on dry")
-        if self.clock.ended:
-            errors.append(self.clock.ended)
-        errors += self.takes.errors
-        return {
-            "model": self.info["model"],
-            "untrained": self.untrained,
-            "engine": self.info["engine"],
-            "precision": self.info["precision"],
-            "engine_reason": self.info["engine_reason"],
-            "rate": self.rate,
-            "chunk": self.info["chunk"],
-            "block": self.latency.block,
-            "seconds": self.clock.samples / self.rate,
-            "latency": self.latency.as_json(),
-            "deadline_ms": self.latency.milliseconds(self.latency.deadline),
-            "step_ms": status.steps(),
-            "callback_ms": status.callbacks(),
-            "rtf": status.real_time_factor(),
-            "misses": {"total": sum(misses.values()), "causes": misses},
-            "restarts": self.workers.restarts,
-            "fallbacks": 0 if self.fallback is None else self.fallback.falls,
-            "events": [{"at_s": at, "event": text} for at, text in self.workers.events],
-            "clock_stalls": self.clock.stalls,
-            "idle_s": status.rested(),
-            "levels_db": dict(zip(self.stems, status.levels(), strict=False)),
-            **status.counts(),
-            "device": None if self.device is None else self.device.as_json(),
-            "advice": self.advice(),
-            "warnings": self.warnings,
-            "granted": self.granted,
-            "files": self.takes.files,
-            "recording_lost": self.takes.lost,
-            "errors": errors,
-        }
 
 
 def _simulated(blocks: int | Iterable[int] | None) -> Delivery:

@@ -282,12 +282,10 @@ class Workers:
                 raise Failure(_HANGS)
             if not self.process.dead and last.stopped():
                 self.process.kill()
-            if self.process.dead:
-                # The last one wakes nobody any more. Of a model whose state fills for long a clock
-                # that waits would wait for ever: it goes on dry.
-                self._wakeups[ring].lead()
-                if self._change is not None:
-                    self._block.i64[WORKER] = DEAD
+            if self.process.dead and self._change is not None:
+                # Of a model whose state fills for long a clock that waits would wait for ever: it
+                # goes on dry.
+                self._block.i64[WORKER] = DEAD
             if self._pause():
                 raise Failure("the run is over")
 

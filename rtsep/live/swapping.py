@@ -137,7 +137,7 @@ class Swaps:
             if self._over:
                 raise Failure("the run is over")
             process = self._building = WorkerProcess()
-        job = self._session.job(wanted)
+        job = wanted.job(self._session.rate, self._session.channels)
         try:
             return Made(process, job, process.build(job, progress))
         except BaseException:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from rtsep.errors import Failure, WrongCall
+from rtsep.live import child
 
 DEFAULT_NAME = "rtsep"
 _MARK = "rtsep.process"
@@ -112,12 +113,7 @@ class VirtualMic:
         """Removes it."""
         player, self._player = self._player, None
         if player is not None:
-            player.stdin.close()
-            try:
-                player.wait(2)
-            except subprocess.TimeoutExpired:
-                player.kill()
-                player.wait()
+            child.hang_up(player)
         for module in reversed(self._modules):
             _pactl("unload-module", module, must=False)
         self._modules = []

@@ -5,8 +5,8 @@ not exist, and a named one is opened on both sides. Only the parent, in whose pr
 runs, calls `create`, and puts the address (macOS: of the named one; Windows: its handle) of the
 semaphore that is to be posted where the callback finds it.
 
-There is one for each stem ring. The callback posts one for each block; where two workers run, the
-one that it wakes wakes the other (COMPANY in the block).
+There is one for each stem ring. The callback posts one for each block: that of the worker that is
+heard. Another one beside it looks by itself.
 """
 
 from __future__ import annotations
@@ -44,9 +44,6 @@ class _Shared:
             return self._libc.sem_clockwait(self._semaphore, clock, until) == 0
         return self._libc.sem_timedwait(self._semaphore, until) == 0
 
-    def post(self) -> None:
-        self._libc.sem_post(self._semaphore)
-
     def close(self) -> None:
         pass  # it goes with the block
 
@@ -72,13 +69,10 @@ class _Named:
 
     def _tick(self) -> None:
         while not self._closed.wait(0.1):
-            self.post()
+            self._libc.sem_post(self._semaphore)
 
     def wait(self, seconds: float) -> bool:
         return self._libc.sem_wait(self._semaphore) == 0
-
-    def post(self) -> None:
-        self._libc.sem_post(self._semaphore)
 
     def close(self) -> None:
         self._closed.set()
@@ -101,9 +95,6 @@ class _Handle:
         handle = ctypes.c_void_p(self.handle)
         return self._kernel.WaitForSingleObject(handle, int(seconds * 1000)) == 0
 
-    def post(self) -> None:
-        self._kernel.ReleaseSemaphore(ctypes.c_void_p(self.handle), 1, None)
-
     def close(self) -> None:
         self._kernel.CloseHandle(ctypes.c_void_p(self.handle))
 
@@ -112,8 +103,8 @@ _KINDS = {"linux": _Shared, "darwin": _Named, "win32": _Handle}
 
 
 class Wakeup:
-    """Of one stem ring's worker: `wait` there, `post` from anywhere. The parent may `lead` the
-    callback to it, which posts that of ring A at first."""
+    """Of one stem ring's worker, which waits. The parent may `lead` the callback to it, which posts
+    that of ring A at first."""
 
     def __init__(self, block: Block, ring: int = 0, create: bool = False):
         self._block = block
@@ -127,9 +118,6 @@ class Wakeup:
     def wait(self, seconds: float) -> bool:
         """Until somebody posts: True; or for about so long: False."""
         return self._it.wait(seconds)
-
-    def post(self) -> None:
-        self._it.post()
 
     def close(self) -> None:
         self._it.close()

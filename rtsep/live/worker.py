@@ -31,6 +31,7 @@ import numpy as np
 
 from rtsep.errors import Failure
 from rtsep.live import latency, realtime
+from rtsep.live.child import on_hang_up, voice
 from rtsep.live.histogram import count
 from rtsep.live.layout import (
     BEAT_A,
@@ -38,7 +39,6 @@ from rtsep.live.layout import (
     BUSY,
     CAPTURE,
     CHANNELS,
-    COMPANY,
     EPOCH,
     IDLE,
     IDLE_AFTER,
@@ -70,6 +70,9 @@ BEHIND = 0.5  # s of sound: more than that is not made up for, the worker jumps 
 QUIET = 10 ** (-70 / 20)  # no sample above this: silence
 WARM_UP = 0.1  # s after a jump or at a restart: the network has heard too little for our ears
 PRIORITY = 60
+# s between looks of a worker that is not heard yet, or no longer: the callback wakes the other one,
+# and that one can't be asked to pass it on, since it may be replaced for being late.
+_UNHEARD = 0.0005
 
 
 class Worker:
@@ -233,18 +236,20 @@ def _peak(frames: np.ndarray) -> float:
     return max(frames.max(), -frames.min())
 
 
-def work(
-    worker: Worker, block: Block, wakeups: list[Wakeup], ring: int, orphaned=lambda: False
-) -> None:
+def work(worker: Worker, block: Block, wakeup: Wakeup, ring: int, orphaned=lambda: False) -> None:
     """Steps while there is something, waits while there is nothing, until told to stop.
 
-    `wakeups`: of both stem rings' workers; `ring`: which one is its own.
+    `wakeup`: of stem ring `ring`, which it fills.
     """
-    h, beat, other = block.i64, (BEAT_A, BEAT_B)[ring], 1 - ring
+    h, beat = block.i64, (BEAT_A, BEAT_B)[ring]
     while not h[STOP] and not orphaned():
         h[beat] += 1
-        if not worker.advance() and wakeups[ring].wait(0.05) and h[COMPANY] == 1 + other:
-            wakeups[other].post()
+        if worker.advance():
+            continue
+        if worker.heard:
+            wakeup.wait(0.05)
+        else:
+            time.sleep(_UNHEARD)
 
 
 def build(job: dict, progress) -> Pipeline:
@@ -298,13 +303,7 @@ def describe(pipeline: Pipeline) -> dict:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Libraries that print must not disturb the conversation.
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def say(**message) -> None:
-        out.write(json.dumps(message) + "\n")
-
+    say = voice()
     try:
         _converse(say)
     except Failure as failure:
@@ -336,25 +335,19 @@ def _converse(say) -> None:
 
 def _run(pipeline: Pipeline, request: dict, say, parent: int) -> None:
     closed = threading.Event()
-
-    def watch() -> None:
-        os.read(0, 1)  # nothing more is ever sent: this ends when the parent closes it
-        closed.set()
-
     with Block.attach(request["run"]) as block:
         ring = request["ring"]
-        wakeups = [Wakeup(block, k) for k in range(2)]
+        wakeup = Wakeup(block, ring)
         worker = Worker(
             pipeline, block, (STEMS_A, STEMS_B)[ring], request["epoch"], request["slots"]
         )
-        threading.Thread(target=watch, daemon=True).start()
+        on_hang_up(closed.set)
         granted = [realtime.settle(), realtime.stay(), realtime.hurry(PRIORITY)]
         say(running=", ".join(reversed(granted)))
         if request["begin"] is not None:
             worker.join(**request["begin"])
-        work(worker, block, wakeups, ring, lambda: closed.is_set() or os.getppid() != parent)
-        for wakeup in wakeups:
-            wakeup.close()
+        work(worker, block, wakeup, ring, lambda: closed.is_set() or os.getppid() != parent)
+        wakeup.close()
 
 
 def _rehearse(pipeline: Pipeline) -> None:

@@ -27,18 +27,17 @@ class Separator(StreamingLayer):
     arch: ClassVar[str]
     configurations: ClassVar[dict[str, dict]] = {}
 
-    def __init__(
-        self,
-        *,
-        rate: int,
-        channels: int,
-        stems: tuple[str, ...],
-        primary: str | None,
-        remainder: str | None,
-        params: dict,
-        consistency: str = "none",
-    ) -> None:
+    def __init__(self, arguments: dict) -> None:
+        """`arguments`: the subclass's own, as its `locals()` are when it begins."""
         super().__init__()
+        # As JSON has them.
+        self.params = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in arguments.items()
+            if name not in ("self", "__class__")
+        }
+        shared = ("rate", "channels", "stems", "primary", "remainder", "consistency")
+        rate, channels, stems, primary, remainder, consistency = (arguments[n] for n in shared)
         stems = tuple(stems)
         if len(stems) < 1 or len(set(stems)) != len(stems):
             raise WrongCall(f"stems {', '.join(stems) or 'none'}: at least one, each name once")
@@ -60,7 +59,7 @@ class Separator(StreamingLayer):
             raise WrongCall(f"consistency {consistency!r}: it is one of {accepted}")
         if consistency == "remainder" and len(stems) == 1:
             raise WrongCall("consistency 'remainder' leaves nothing to estimate of one stem")
-        self.consistency, self.params = consistency, params
+        self.consistency = consistency
         self.spec: ModelSpec | None = None
         # What imported weights meet here otherwise than where they were trained, for their card.
         self.remarks: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -16,13 +17,15 @@ from rtsep.layers import (
     CumulativeLayerNorm,
     DepthwiseConv,
     FrameLayerNorm,
+    InverseSpectrogram,
     Spectrogram,
 )
-from rtsep.layers.features import compressed, features, side_by_side
+from rtsep.layers.features import compressed, features
 from rtsep.layers.normalisation import LayerNorm
 from rtsep.models.arguments import at_least, one_of
 from rtsep.models.base import Separator
-from rtsep.streaming import Fork, Pointwise, Serial, Skip, State, StreamingLayer
+from rtsep.models.spectral import apply_masks
+from rtsep.streaming import Pointwise, Serial, Skip, State, StreamingLayer
 from rtsep.streaming.state import live_frames, next_countdown, silence, start_countdown
 
 NORMS = {"frame": FrameLayerNorm, "cumulative": CumulativeLayerNorm}
@@ -36,6 +39,11 @@ ACTIVATIONS = {
     "swish": F.silu,
 }
 MASKS = {**ACTIVATIONS, "softmax": lambda scores: scores.softmax(-2)}
+# What only one of the bases has, and its value where the other is meant.
+_ALONE = {
+    "learned": {"filters": None, "padding": None, "activation": "linear"},
+    "fourier": {"synthesis": None, "adaptation": 0.0},
+}
 # The paper's best sizes (table II), in samples at 16 kHz: what benchmarks since then take.
 _PUBLISHED = dict(
     filters=512, kernel=32, bottleneck=128, hidden=512, skip=128, taps=3, blocks=8, repeats=3
@@ -50,23 +58,32 @@ class ConvTasNet(Separator):
     whichever way the public form pads; up to a hop more where the padding does not leave a whole
     number of hops of the window.
 
+    The basis may be a short-time transform in place of the learnt one, as in asteroid and in
+    Kavalerov et al. 2019 ("Universal sound separation"): with the asymmetric pair of windows of
+    `SpectralSeparator` a long one, which tells frequencies apart, costs no more latency than a
+    short one, `synthesis - stride`.
+
     Args:
-        filters, kernel, stride: encoder and decoder basis; stride None is half the kernel.
-        padding: zeros that the public form puts before the first sample (asteroid and cadenza 0,
-            naplab one stride); the decoder trims as many. None is `kernel - stride`.
+        basis: "learned", as published, or "fourier": windows of `kernel` samples are transformed,
+            the magnitudes of their bins are seen and masked, and stems keep the mixture's phase.
+        kernel, stride: of encoder and decoder; stride None is half the kernel.
+        filters: for "learned" alone: how many there are; None is 512.
+        synthesis: for "fourier" alone: the part of a window that is heard; None is all of it.
+        padding: for "learned" alone: zeros that the public form puts before the first sample
+            (asteroid and cadenza 0, naplab one stride); the decoder trims as many. None is `kernel
+            - stride`.
         bottleneck, hidden, skip: channels of a block; skip 0 has no skip paths, the masks are then
             read from the residual stream.
         taps, blocks, repeats: kernel of the depthwise convolutions, dilations 1, 2, 4, … per
             repeat, and repeats.
         norm: "frame" (each frame over its channels) or "cumulative" (over all frames so far).
         mask: "sigmoid", "relu", "softmax" (over the stems), or another of `ACTIVATIONS`.
-        activation: "linear", "relu", or another of `ACTIVATIONS`, on the encoder's output.
+        activation: for "learned" alone: "linear", "relu", or another of `ACTIVATIONS`, on the
+            encoder's output.
         bias: whether the products and depthwise convolutions have one.
         head: whether a PReLU stands before the masks are made.
-        context: length in samples of a short-time spectrum of the past that the mask network sees
-            beside the encoder's frames; 0 for none, as published. It adds no latency.
-        adaptation: seconds over which that spectrum's moving mean is taken, to be seen as well: how
-            much louder than of late each frequency is; 0 for none.
+        adaptation: for "fourier" alone: seconds over which a moving mean of each bin's loudness is
+            taken: how much louder than of late it is, is then seen as well; 0 leaves that out.
         consistency: "none" as published; "equal" shares what the stems miss of the mixture among
             them; "remainder" makes the remainder stem what the others leave, and estimates only
             those.
@@ -74,18 +91,18 @@ class ConvTasNet(Separator):
 
     arch = "convtasnet"
     configurations: ClassVar[dict[str, dict]] = {
-        # What the shipped voice model is: an 8 ms window, few and narrow blocks, a wide context.
+        # What the shipped voice model is: 32 ms seen and 8 ms heard, few and narrow blocks.
         "low-latency": dict(
-            filters=256,
-            kernel=128,
+            basis="fourier",
+            kernel=512,
             stride=64,
+            synthesis=128,
             bottleneck=192,
             hidden=256,
             skip=0,
             taps=3,
             blocks=6,
             repeats=2,
-            context=512,
             adaptation=1.0,
             consistency="remainder",
         ),
@@ -122,9 +139,11 @@ class ConvTasNet(Separator):
         stems: tuple[str, ...] = ("voice", "background"),
         primary: str | None = None,
         remainder: str | None = None,
-        filters: int = 512,
+        basis: str = "learned",
+        filters: int | None = None,
         kernel: int = 32,
         stride: int | None = None,
+        synthesis: int | None = None,
         padding: int | None = None,
         bottleneck: int = 128,
         hidden: int = 512,
@@ -137,28 +156,19 @@ class ConvTasNet(Separator):
         activation: str = "linear",
         bias: bool = True,
         head: bool = True,
-        context: int = 0,
         adaptation: float = 0.0,
         consistency: str = "none",
         eps: float = 1e-8,
     ) -> None:
         stride = kernel // 2 if stride is None else stride
-        padding = kernel - stride if padding is None else padding
-        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        params["stems"] = list(stems)
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params,
-        )
+        if basis == "learned":
+            filters = 512 if filters is None else filters
+            padding = kernel - stride if padding is None else padding
+        super().__init__(locals())
+        one_of(basis=(basis, _ALONE))
         one_of(norm=(norm, NORMS), mask=(mask, MASKS), activation=(activation, ACTIVATIONS))
         at_least(
             1,
-            filters=filters,
             stride=stride,
             bottleneck=bottleneck,
             hidden=hidden,
@@ -166,30 +176,16 @@ class ConvTasNet(Separator):
             blocks=blocks,
             repeats=repeats,
         )
+        at_least(0, adaptation=adaptation)
+        for other in _ALONE.keys() - {basis}:
+            for name, absent in _ALONE[other].items():
+                if self.params[name] != absent:
+                    raise WrongCall(f"{name} {self.params[name]}: for the basis {other!r} alone")
         if stride > kernel:
             raise WrongCall(f"stride {stride} skips samples: the kernel has {kernel}")
-        if not 0 <= padding <= kernel - stride:
-            raise WrongCall(f"padding {padding} is not within 0 and {kernel - stride}")
-        if context and context < kernel:
-            raise WrongCall(f"context {context} is shorter than the kernel of {kernel} samples")
-        if adaptation < 0 or (adaptation and not context):
-            raise WrongCall(f"adaptation {adaptation:g}: at least 0, and it takes a context")
-        estimated = len(self.estimated)
-
-        encoder: StreamingLayer = Conv(
-            channels, filters, kernel, stride, padding=padding, bias=False
-        )
-        if activation != "linear":
-            encoder = Serial(encoder, Pointwise(ACTIVATIONS[activation]))
-        front, seen = encoder, filters
-        if context:
-            spectrum = _context(context, stride, channels, adaptation * rate / stride, eps)
-            seen += spectrum.outputs[0]
-            front = Fork([encoder, spectrum], side_by_side, (seen,))
-        masks = MaskNetwork(
-            filters=filters,
-            seen=seen,
-            masks=estimated,
+        separation = functools.partial(
+            MaskNetwork,
+            masks=len(self.estimated),
             bottleneck=bottleneck,
             hidden=hidden,
             skip=skip,
@@ -201,11 +197,7 @@ class ConvTasNet(Separator):
             head=head,
             eps=eps,
         )
-        decoder = ConvTranspose(
-            filters, channels, kernel, stride, trim=padding, over=(estimated,), bias=False
-        )
-        network: StreamingLayer = Serial(front, Skip(masks, _apply_masks, masks.outputs), decoder)
-        self.finish(network)
+        self.finish((_fourier if basis == "fourier" else _learned)(self, separation))
 
 
 class MaskNetwork(StreamingLayer):
@@ -309,18 +301,44 @@ class Block(nn.Module):
         return x + self.residual(y), skip, {"norm1": norm1, "norm2": norm2, "past": past}
 
 
-def _context(window: int, hop: int, channels: int, span: float, eps: float) -> Serial:
-    """Samples to what is seen of their spectrum: its shape, free of level, and what changes in it.
+def _learned(model: ConvTasNet, separation: Callable[..., MaskNetwork]) -> Serial:
+    """Convolutions either side of the masks."""
+    p, over = model.params, (len(model.estimated),)
+    filters, kernel, stride, padding = (p[k] for k in ("filters", "kernel", "stride", "padding"))
+    at_least(1, filters=filters)
+    if not 0 <= padding <= kernel - stride:
+        raise WrongCall(f"padding {padding} is not within 0 and {kernel - stride}")
+    encoder: StreamingLayer = Conv(
+        model.channels, filters, kernel, stride, padding=padding, bias=False
+    )
+    if p["activation"] != "linear":
+        encoder = Serial(encoder, Pointwise(ACTIVATIONS[p["activation"]]))
+    masks = separation(filters=filters, seen=filters)
+    decoder = ConvTranspose(
+        filters, model.channels, kernel, stride, trim=padding, over=over, bias=False
+    )
+    return Serial(encoder, Skip(masks, _mask_filters, masks.outputs), decoder)
 
-    `span`, in frames, is that of the moving mean; 0 leaves what changes out.
-    """
-    spectrum = Spectrogram(window, hop, channels=channels)
-    norm = functools.partial(FrameLayerNorm, eps=eps)
-    return Serial(spectrum, *features(spectrum.outputs, compressed(0.3), norm, span))
+
+def _fourier(model: ConvTasNet, separation: Callable[..., MaskNetwork]) -> Serial:
+    """A short-time transform either side of the masks."""
+    p, over = model.params, (len(model.estimated),)
+    windows = {"window": p["kernel"], "hop": p["stride"], "synthesis": p["synthesis"]}
+    encoder = Spectrogram(**windows, channels=model.channels)
+    decoder = InverseSpectrogram(**windows, channels=model.channels, over=over)
+    span = p["adaptation"] * model.rate / p["stride"]
+    seen = features(encoder.outputs, compressed(0.3), None, span)
+    filters = encoder.bins * model.channels
+    masks = Serial(*seen, separation(filters=filters, seen=seen[-1].outputs[0]))
+    return Serial(encoder, Skip(masks, _mask_bins, (*over, *encoder.outputs)), decoder)
 
 
-def _apply_masks(masks: Tensor, seen: Tensor) -> Tensor:
-    return masks * seen[..., None, : masks.shape[-1]]
+def _mask_filters(masks: Tensor, encoded: Tensor) -> Tensor:
+    return masks * encoded[..., None, :]
+
+
+def _mask_bins(masks: Tensor, spectrum: Tensor) -> Tensor:
+    return apply_masks(masks.unflatten(-1, (spectrum.shape[-2], -1)), spectrum)
 
 
 def _normalised(norm: LayerNorm, x: Tensor, memory: dict, live: Tensor | None):

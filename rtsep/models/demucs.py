@@ -80,17 +80,7 @@ class Demucs(Separator):
         floor: float = 1e-4,
         consistency: str = "none",
     ) -> None:
-        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        params |= {k: list(v) for k, v in params.items() if isinstance(v, tuple)}
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params,
-        )
+        super().__init__(locals())
         if resample not in ROUNDS:
             raise WrongCall(f"resample {resample}: the network runs at 1, 2 or 4 times the rate")
         at_least(1, layers=layers, **{f"hidden {width}": width for width in hidden})

@@ -111,18 +111,7 @@ class DemucsChunked(Separator):
         hybrid: dict | None = None,
         consistency: str = "none",
     ) -> None:
-        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        params |= {k: list(v) for k, v in params.items() if isinstance(v, tuple)}
-        params["blocks"] = dict(blocks)
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params,
-        )
+        super().__init__(locals())
         one_of(activation=(activation, _ACTIVATIONS))
         at_least(0, layers=layers, around=around, norm_from=norm_from)
         at_least(1, groups=groups, branch_layers=branch_layers, compression=compression)
@@ -131,7 +120,7 @@ class DemucsChunked(Separator):
         estimated = len(self.estimated)
         if hybrid is None:
             windows = zip(
-                *(each(n, params[n], len(hidden)) for n in ("kernel", "stride")), strict=True
+                *(each(n, self.params[n], len(hidden)) for n in ("kernel", "stride")), strict=True
             )
             levels = self._levels(estimated)
             segment: nn.Module = Waveform(levels, channels, windows, normalise, resample)

@@ -83,17 +83,7 @@ class HSTasNet(Separator):
         norm: bool = True,
         consistency: str = "none",
     ) -> None:
-        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        params["stems"] = list(stems)
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params,
-        )
+        super().__init__(locals())
         at_least(1, hop=hop, basis=basis, hidden=hidden)
         masks = len(self.estimated)
 

@@ -87,17 +87,7 @@ class OpenUnmix(Separator):
         softmask: bool = False,
         consistency: str = "none",
     ) -> None:
-        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        params["stems"] = list(stems)
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params,
-        )
+        super().__init__(locals())
         at_least(1, hop=hop, hidden=hidden, layers=layers)
         targets = len(self.estimated)
         bins = window // 2 + 1

@@ -110,17 +110,8 @@ class SpectralSeparator(Separator):
         eps: float = 1e-8,
         own: dict,
     ) -> None:
-        params = {k: v for k, v in locals().items() if k not in ("self", "own", "__class__")}
-        params["stems"] = list(stems)
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params | own,
-        )
+        common = {name: value for name, value in locals().items() if name != "own"}
+        super().__init__(common | own)
         one_of(
             feature=(feature, FEATURES),
             norm=(norm, NORMS),

@@ -96,17 +96,7 @@ class UNet(Separator):
         blocks: dict[str, int] | None = None,
         consistency: str = "none",
     ) -> None:
-        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        params |= {"stems": list(stems), "kernel": list(kernel), "stride": list(stride)}
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params,
-        )
+        super().__init__(locals())
         at_least(1, hop=hop, layers=layers, filters=filters)
         for name, pair in (("kernel", kernel), ("stride", stride)):
             if len(pair) != 2 or not all(type(n) is int and n >= 1 for n in pair):

@@ -91,17 +91,7 @@ class WaveUNet(Separator):
         blocks: dict[str, int] | None = None,
         consistency: str = "none",
     ) -> None:
-        params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        params |= {"stems": list(stems), "widths": list(widths)}
-        super().__init__(
-            rate=rate,
-            channels=channels,
-            stems=stems,
-            primary=primary,
-            remainder=remainder,
-            consistency=consistency,
-            params=params,
-        )
+        super().__init__(locals())
         one_of(
             norm=(norm, NORMS),
             output=(output, OUTPUTS),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.models.convtasnet import ConvTasNet, MaskNetwork
 from rtsep.naive.consistency import consistent
+from rtsep.naive.spectra import change, sound, spectra
 
 _ACTIVATIONS = {
     "linear": lambda x: x,
@@ -25,28 +24,42 @@ _ACTIVATIONS = {
 def separate(model: ConvTasNet, mixture: Tensor) -> Tensor:
     """(batch, channels, samples) to (batch, stems, channels, samples)."""
     p = model.params
-    kernel, stride, padding = p["kernel"], p["stride"], p["padding"]
     tensors = model.state_dict()
     inside = next(k for k, v in model.named_modules() if isinstance(v, MaskNetwork)) + "."
     masker = {k.removeprefix(inside): v for k, v in tensors.items() if k.startswith(inside)}
-    encoder, decoder = (v for k, v in tensors.items() if not k.startswith(inside) and v.dim() == 3)
-    rest = [v for k, v in tensors.items() if not k.startswith(inside) and v.dim() == 1]
+    basis = [v for k, v in tensors.items() if not k.startswith(inside)]
+    stems = _in_filters(p, masker, *basis, mixture) if basis else _in_bins(p, masker, mixture)
+    return consistent(model, stems, mixture)
 
+
+def _in_filters(p: dict, masker: dict, encoder: Tensor, decoder: Tensor, mixture: Tensor) -> Tensor:
+    kernel, stride, padding = p["kernel"], p["stride"], p["padding"]
     samples = mixture.shape[-1]
     frames = -(-(samples + padding) // stride)
     padded = F.pad(mixture, (padding, (frames - 1) * stride + kernel - samples - padding))
     encoded = _ACTIVATIONS[p["activation"]](F.conv1d(padded, encoder, stride=stride))
 
     seen = _norm(encoded, masker["norm.weight"], masker["norm.bias"], p)
-    if p["context"]:
-        seen = torch.cat([seen, _context(mixture, frames, p, *rest)], 1)
     masks = _masks(masker, seen, p)
 
     decoded = [
         F.conv_transpose1d(encoded * mask, decoder, stride=stride) for mask in masks.unbind(1)
     ]
-    stems = torch.stack(decoded, 1)[..., padding : padding + samples]
-    return consistent(model, stems, mixture)
+    return torch.stack(decoded, 1)[..., padding : padding + samples]
+
+
+def _in_bins(p: dict, masker: dict, mixture: Tensor) -> Tensor:
+    windows = {"window": p["kernel"], "hop": p["stride"], "synthesis": p["synthesis"]}
+    spectrum = spectra(mixture, **windows)
+    # Bins and channels as the weights have them.
+    power = spectrum.abs().square().permute(0, 2, 1, 3).flatten(1, 2)
+    shape = (power + 1e-12) ** 0.15
+    seen = _norm(shape, masker["norm.weight"], masker["norm.bias"], p)
+    if p["adaptation"]:
+        span = p["adaptation"] * p["rate"] / p["stride"]
+        seen = torch.cat([seen, change(power.mT, span).mT], 1)
+    masks = _masks(masker, seen, p).unflatten(2, (spectrum.shape[2], -1)).transpose(2, 3)
+    return sound(masks * spectrum[:, None], mixture.shape[-1], **windows)
 
 
 def _masks(w: dict[str, Tensor], seen: Tensor, p: dict) -> Tensor:
@@ -72,7 +85,7 @@ def _masks(w: dict[str, Tensor], seen: Tensor, p: dict) -> Tensor:
     scores = skips if p["skip"] else stream
     if p["head"]:
         scores = F.prelu(scores, w["head.weight"])
-    scores = _product(w, "exit", scores).unflatten(1, (-1, p["filters"]))
+    scores = _product(w, "exit", scores).unflatten(1, (-1, len(w["norm.weight"])))
     if p["mask"] == "softmax":
         return scores.softmax(1)
     return _ACTIVATIONS[p["mask"]](scores)
@@ -92,22 +105,3 @@ def _norm(x: Tensor, gain: Tensor, bias: Tensor, p: dict) -> Tensor:
         power = x.square().sum(1, keepdim=True).cumsum(2) / heard
     deviation = (power - mean.square() + p["eps"]).sqrt()
     return (x - mean) / deviation * gain[:, None] + bias[:, None]
-
-
-def _context(mixture: Tensor, frames: int, p: dict, gain: Tensor, bias: Tensor) -> Tensor:
-    """(batch, bins * channels, frames): frame `j` is the window that ends with hop `j`."""
-    window, stride = p["context"], p["stride"]
-    padded = F.pad(mixture, (window - stride, frames * stride - mixture.shape[-1]))
-    shape = torch.hann_window(window, dtype=mixture.dtype).sqrt()
-    spectrum = torch.fft.rfft(padded.unfold(-1, window, stride) * shape, dim=-1)
-    power = spectrum.abs().square().permute(0, 3, 1, 2).flatten(1, 2)
-    shape = _norm((power + 1e-12) ** 0.15, gain, bias, p | {"norm": "frame"})
-    if not p["adaptation"]:
-        return shape
-    loudness = 0.25 * torch.log(power + 1e-10)
-    decay = math.exp(-stride / (p["adaptation"] * p["rate"]))
-    total, weight, change = torch.zeros_like(loudness[..., 0]), 0.0, []
-    for frame in loudness.unbind(-1):
-        total, weight = decay * total + frame, decay * weight + 1
-        change.append(frame - total / weight)
-    return torch.cat([shape, torch.stack(change, -1)], 1)

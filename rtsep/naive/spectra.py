@@ -5,6 +5,8 @@ Arguments are those of the layers, `padding` that of the causal form where it is
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,6 +53,16 @@ def sound(
     rows = windows.flatten(0, -3)
     y = F.fold(rows, (1, length), (1, window), stride=(1, hop)).view(*windows.shape[:-2], length)
     return y[..., before : before + samples]
+
+
+def change(power: Tensor, span: float) -> Tensor:
+    """(batch, frames, width): how much louder each is than its moving mean over `span` frames."""
+    loudness, decay = 0.25 * torch.log(power + 1e-10), math.exp(-1 / span)
+    total, weight, louder = torch.zeros_like(loudness[:, 0]), 0.0, []
+    for frame in loudness.unbind(1):
+        total, weight = decay * total + frame, decay * weight + 1
+        louder.append(frame - total / weight)
+    return torch.stack(louder, 1)
 
 
 def tapers(window: int, hop: int, synthesis: int | None, shape: str) -> tuple[Tensor, Tensor]:

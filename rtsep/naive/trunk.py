@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rtsep.models.spectral import Head, SpectralSeparator
 from rtsep.naive.consistency import consistent
-from rtsep.naive.spectra import sound, spectra, tapers
+from rtsep.naive.spectra import change, sound, spectra, tapers
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -40,7 +38,7 @@ def seen(model: SpectralSeparator, spectrum: Tensor) -> Tensor:
         gain, bias = [v for k, v in tensors.items() if v.dim() == 1 and "bias_" not in k][:2]
         x = _norm(x, gain, bias, p)
     if p["adaptation"]:
-        x = torch.cat([x, _change(power, p)], -1)
+        x = torch.cat([x, change(power, p["adaptation"] * p["rate"] / p["hop"])], -1)
     products = [v for k, v in tensors.items() if "function" in k]
     if p["entry"]:
         x = F.linear(x, *products)
@@ -81,13 +79,3 @@ def _norm(x: Tensor, gain: Tensor, bias: Tensor, p: dict) -> Tensor:
         heard = torch.arange(1, x.shape[1] + 1, dtype=x.dtype)[:, None]
         mean, power = mean.cumsum(1) / heard, power.cumsum(1) / heard
     return (x - mean) / (power - mean.square() + p["eps"]).sqrt() * gain + bias
-
-
-def _change(power: Tensor, p: dict) -> Tensor:
-    loudness = 0.25 * torch.log(power + 1e-10)
-    decay = math.exp(-p["hop"] / (p["adaptation"] * p["rate"]))
-    total, weight, change = torch.zeros_like(loudness[:, 0]), 0.0, []
-    for frame in loudness.unbind(1):
-        total, weight = decay * total + frame, decay * weight + 1
-        change.append(frame - total / weight)
-    return torch.stack(change, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -41,6 +42,7 @@ def feed(mixer: Mixer, size: int, first: int, workers: int) -> Iterator[Tensor]:
 
 def _alone(worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches it too: the training ends it when its own step is done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is sent to the training's group, as Ctrl-C is, is for the training, which ends this
+    # process when its own step is done.
+    os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

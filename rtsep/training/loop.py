@@ -20,6 +20,7 @@ from rtsep.evaluation.metrics import si_sdr_improvement
 from rtsep.training.data import Mixer
 from rtsep.training.feed import feed
 from rtsep.training.loss import si_sdr_loss
+from rtsep.training.precision import multiplies_bfloat16
 from rtsep.training.recipe import Recipe
 from rtsep.training.schedule import Schedule
 from rtsep.training.state import TrainingState
@@ -73,7 +74,7 @@ def train(
 
     Args:
         development: (cases, 2, samples) stems, scored now and then; None for no scores.
-        earlier: the "steps" and "minutes" that the model was trained for before.
+        earlier: the "steps" and "minutes" that the model was trained for before, and its "history".
         resume: whether to go on from the state in `options.work`.
         save: gets the averaged model and a dict of how far it is, at each score and at the end:
             steps and minutes with those of earlier.
@@ -83,7 +84,10 @@ def train(
     """
     settings = recipe.optimiser
     model.to(options.device)
-    state = TrainingState.begin(model, settings.rate, settings.weight_decay)
+    halved = multiplies_bfloat16(torch.device(options.device))
+    state = TrainingState.begin(
+        model, settings.rate, settings.weight_decay, torch.bfloat16 if halved else torch.float32
+    )
     state.earlier = earlier or {}
     identity = {"arch": recipe.arch, "params": repr(recipe.params), "seed": recipe.seed}
     options.work.mkdir(parents=True, exist_ok=True)
@@ -92,7 +96,7 @@ def train(
         say(f"resumed at step {state.step}, after {state.seconds / 60:.1f} minutes")
     schedule = Schedule(settings, state.step, options.minutes, options.decay_now)
     log = _Log(options.work, resume)
-    measure = _step(state, recipe, options)
+    measure = _step(state, recipe, options, autocast=settings.autocast and halved)
     batches = feed(mixer, settings.batch, state.step, options.workers)
     before, begun, first = state.seconds, time.monotonic(), state.step
     scored, sums, mark = begun, [], (begun, state.step)
@@ -110,7 +114,7 @@ def train(
 
     def score() -> None:
         keep()
-        progress: dict = {
+        progress: dict = state.earlier | {
             "steps": state.step + state.earlier.get("steps", 0),
             "minutes": round(state.seconds / 60 + state.earlier.get("minutes", 0), 1),
         }
@@ -200,7 +204,7 @@ def improvements(model: nn.Module, stems: np.ndarray, batch: int = 8) -> list[fl
 
 
 def _step(
-    state: TrainingState, recipe: Recipe, options: Options
+    state: TrainingState, recipe: Recipe, options: Options, autocast: bool
 ) -> Callable[[Tensor, float], Tensor]:
     """One step of the optimiser: stems and a learning rate in, the loss out."""
     settings = recipe.optimiser
@@ -208,11 +212,7 @@ def _step(
     weights = torch.tensor([1.0, settings.background], device=device)
 
     def loss_of(stems: Tensor) -> Tensor:
-        with (
-            torch.autocast(device.type, torch.bfloat16)
-            if settings.autocast
-            else contextlib.nullcontext()
-        ):
+        with torch.autocast(device.type, torch.bfloat16) if autocast else contextlib.nullcontext():
             estimates = model(stems.sum(2))
         return si_sdr_loss(estimates, stems, weights)
 

@@ -62,7 +62,7 @@ class Optimiser:
         clip: the largest norm of a gradient.
         average: weight of the past in the average of the weights that is kept and shipped.
         background: weight of the other stems' loss against the primary's.
-        autocast: bfloat16 where it is exact enough.
+        autocast: bfloat16 where it is exact enough, on a device that multiplies it.
     """
 
     steps: int = 100_000

@@ -35,7 +35,7 @@ def run(
     """Trains what `recipe` says on `data` and keeps the averaged weights in `out`.
 
     `init` names a model, of the same architecture and sizes, whose weights are the first; the card
-    then counts its steps and minutes too.
+    then counts its steps and minutes too, and keeps what it says of its history.
     """
     from rtsep import checkpoints, models
 
@@ -71,7 +71,7 @@ def run(
         mixer,
         development,
         options,
-        earlier={k: earlier[k] for k in ("steps", "minutes") if k in earlier},
+        earlier={k: earlier[k] for k in ("steps", "minutes", "history") if k in earlier},
         resume=resume,
         save=save,
         say=say,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rtsep.errors import Failure
+from rtsep.training.muon import Muon
 
 
 @dataclass
@@ -18,8 +19,8 @@ class TrainingState:
     """The weights, their running average, the optimisers, and how far they are.
 
     `seconds` is the time spent training, over all runs; `earlier` is what the first weights were
-    trained for before: {"steps", "minutes"}, or nothing. There is no state of random numbers: what
-    is drawn depends on the step alone.
+    trained for before: {"steps", "minutes", "history"}, or nothing. There is no state of random
+    numbers: what is drawn depends on the step alone.
     """
 
     model: nn.Module
@@ -30,10 +31,12 @@ class TrainingState:
     earlier: dict = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, model: nn.Module, rate: float, weight_decay: float) -> TrainingState:
-        # Muon (Jordan 2024; its step scaled to that of AdamW, Liu 2025) learns the matrices about
-        # twice as fast per step; it is made for those alone. Only what multiplies is decayed:
-        # biases, norms and slopes have one dimension.
+    def begin(
+        cls, model: nn.Module, rate: float, weight_decay: float, dtype: torch.dtype
+    ) -> TrainingState:
+        """Before the first step; `dtype` is that of Muon's products."""
+        # Muon learns the matrices about twice as fast per step; it is made for those alone. Only
+        # what multiplies is decayed: biases, norms and slopes have one dimension.
         matrices = [p for p in model.parameters() if p.dim() == 2]
         kernels = [p for p in model.parameters() if p.dim() > 2]
         vectors = [p for p in model.parameters() if p.dim() < 2]
@@ -46,11 +49,7 @@ class TrainingState:
         )
         optimisers = [others]
         if matrices:
-            optimisers.append(
-                torch.optim.Muon(
-                    matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-                )
-            )
+            optimisers.append(Muon(matrices, rate, weight_decay, dtype))
         average = copy.deepcopy(model).requires_grad_(False).eval()
         return cls(model, average, tuple(optimisers))
 

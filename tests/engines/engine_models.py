@@ -14,7 +14,17 @@ MODELS = {
     "plain": dict(),
     "masked": dict(padding=0, norm="cumulative", mask="softmax", stems=("a", "b", "c")),
     "stereo": dict(channels=2, padding=0, skip=0, activation="relu", mask="relu"),
-    "context": dict(context=256, adaptation=0.5, consistency="remainder", head=False, taps=2),
+    "fourier": dict(
+        basis="fourier",
+        filters=None,
+        kernel=256,
+        stride=64,
+        synthesis=128,
+        adaptation=0.5,
+        consistency="remainder",
+        head=False,
+        taps=2,
+    ),
 }
 # Small ones of every architecture: recurrences, convolutions over two axes, transforms, windows.
 _WINDOWS = dict(rate=8000, window=32, hop=8, synthesis=16)

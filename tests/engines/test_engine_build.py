@@ -12,8 +12,9 @@ from rtsep.errors import Failure, WrongCall
 
 def test_every_engine_is_listed_with_what_it_lacks():
     listed = engines.available()
-    gpu = {"cudagraph", "tensorrt"}
-    assert {"eager", "native", "onnxruntime", "openvino", "inductor"} | gpu == set(listed)
+    gpu = {"cudagraph", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt"}
+    processor = {"eager", "native", "onnxruntime", "openvino", "onnxruntime-openvino", "inductor"}
+    assert processor | gpu == set(listed)
     machine = ("NVIDIA", "C++ compiler")
     for reason in filter(None, listed.values()):
         assert "pip install" in reason or any(part in reason for part in machine), reason

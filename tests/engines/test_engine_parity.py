@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from engine_models import ARCHITECTURES, BOUNDS, make, ratio, run, sound, tiny
 
 from rtsep import engines
@@ -25,7 +26,7 @@ CASES = [
     ("masked", 64, 1),
     ("masked", 192, 1),
     ("stereo", 128, 2),
-    ("context", 64, 1),
+    ("fourier", 64, 1),
 ]
 
 
@@ -38,20 +39,29 @@ def engine(request):
 
 @cache
 def reference(name, chunk, batch):
-    """A sound, and what eager makes of it."""
+    """A sound, and what the network makes of all of it at once in float64, as late as a stream.
+
+    Not what `eager` makes of it, which may be most of the bound away by itself: where a bin of a
+    spectrum is all but empty by chance, its loudness is a matter of rounding.
+    """
     model = make(name)
     mixture = sound((batch, model.channels, SECONDS * model.rate))
-    return mixture, run(engines.build(model, "eager", chunk=chunk, batch=batch), mixture)
+    with torch.no_grad():
+        whole = model.double().separate(torch.from_numpy(mixture).double()).numpy()
+    heard = mixture.shape[-1] // chunk * chunk
+    return mixture, np.pad(whole, [(0, 0)] * 3 + [(model.latency, 0)])[..., :heard]
 
 
+@pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
 @pytest.mark.parametrize(("name", "chunk", "batch"), CASES)
-def test_equals_eager(engine, name, chunk, batch):
+def test_equals_the_whole_signal_at_once(engine, name, chunk, batch):
     mixture, expected = reference(name, chunk, batch)
     built = engines.build(make(name), engine, chunk=chunk, batch=batch)
     stems = run(built, mixture)
     assert np.isfinite(expected).all()
-    assert expected.shape[-1] >= mixture.shape[-1] - chunk
+    assert expected.shape == stems.shape
     assert np.abs(stems - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert not stems[..., : make(name).latency].any()
     # And again after a reset, to the bit: nothing of the first run is left.
     built.reset()
     half = mixture[..., : mixture.shape[-1] // 4]
@@ -97,21 +107,6 @@ def check_architecture(model, steps, reduced, batches):
                     continue
                 found = run(built, mixture)
                 assert ratio(expected, found) >= BOUNDS[precision], (engine, batch, precision)
-
-
-@pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
-def test_eager_equals_the_whole_signal_at_once(engine):
-    model = make("masked")
-    mixture = sound((1, 1, 192 * 40))
-    stems = run(engines.build(model, engine, chunk=192), mixture)
-    import torch
-
-    whole = model.separate(torch.from_numpy(mixture)).numpy()
-    late = model.latency
-    assert late > 0
-    aligned = stems[..., late:]
-    assert np.abs(aligned - whole[..., : -late or None]).max() <= 1e-5 * np.abs(whole).max()
-    assert not stems[..., :late].any()
 
 
 @pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
@@ -180,15 +175,20 @@ def test_two_engines_share_nothing(engine):
 
 @pytest.mark.parametrize(
     ("engine", "chunk"),
-    [("onnxruntime", 64), ("onnxruntime", 128), ("openvino", 64)],
+    [
+        ("onnxruntime", 64),
+        ("onnxruntime", 128),
+        ("openvino", 64),
+        ("onnxruntime-openvino", 64),
+    ],
     indirect=["engine"],
 )
 def test_rings_are_right_at_every_phase(engine, chunk):
     """A pause or a reset at any turn of the rings, which the longest dilation makes eight of."""
     model = make("masked")
     built = engines.build(model, engine, chunk=chunk)
-    turns = built._buffers.turns
-    assert built._buffers.rings and turns in (8, 16)
+    turns = built._turns
+    assert built._rings and turns in (8, 16)
     mixture = sound((1, 1, chunk * 40), seed=2)[..., chunk * 4 :] + np.float32(0.01)
     expected = run(built, mixture)
     for turn in range(turns + 1):

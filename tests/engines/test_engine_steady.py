@@ -44,9 +44,8 @@ def addresses(engine) -> list[int]:
 
 
 def arrays(engine) -> list[np.ndarray]:
-    buffers = engine._buffers
-    rings = [ring._memory for ring in buffers.rings]
-    return [buffers.mixture, buffers.stems, *buffers.sets[0], *buffers.sets[1], *rings]
+    rings = [ring._memory for ring in engine._rings]
+    return [engine._mixture, engine._stems, *engine._sets[0], *engine._sets[1], *rings]
 
 
 def test_buffers_start_on_cache_lines_and_never_overlap():

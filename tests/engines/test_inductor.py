@@ -20,7 +20,6 @@ def quickly(monkeypatch):
     monkeypatch.setenv("RTSEP_INDUCTOR_MODE", "default")
 
 
-@pytest.mark.long
 def test_rows_are_right_and_it_is_compiled_once(quickly, tmp_path, monkeypatch):
     monkeypatch.setenv("RTSEP_CACHE_DIR", str(tmp_path))
     model, said = make("masked", blocks=1, repeats=1), []

@@ -131,9 +131,8 @@ class Odd(Separator):
     arch = "odd"
 
     def __init__(self) -> None:
-        super().__init__(
-            rate=16000, channels=1, stems=("a",), primary="a", remainder="a", params={}
-        )
+        roles = dict(stems=("a",), primary="a", remainder="a", consistency="none")
+        super().__init__(dict(roles, rate=16000, channels=1))
 
         def function(x: torch.Tensor) -> torch.Tensor:
             return nn.functional.softplus(torch.atan(x))[..., None, :]

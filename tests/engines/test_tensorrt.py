@@ -9,7 +9,7 @@ import pytest
 from engine_models import ARCHITECTURES, make, tiny
 
 from rtsep import engines
-from rtsep.engines import cache, requirements
+from rtsep.engines import cache, requirements, state
 from rtsep.engines.source import Source
 from rtsep.errors import Failure
 
@@ -26,14 +26,14 @@ def test_builds_every_architecture(arch):
     precision = tensorrt.PRECISIONS[turn % len(tensorrt.PRECISIONS)]
     made, model = plan(tiny(arch), precision, CAPABILITIES[turn % len(CAPABILITIES)])
     bindings = json.loads(made["bindings.json"])
-    leaves = json.loads(made["state.json"])
+    leaves, _ = state.read(made["state.json"])
     chunk = model.hop
     assert bindings["mixture"] == ["FLOAT", [1, model.channels, chunk]]
     assert bindings["stems"] == ["FLOAT", [1, len(model.stems), model.channels, chunk]]
     types = {"float32": "FLOAT", "int64": "INT64"}
     for leaf in leaves:
-        expected = [types[leaf["dtype"]], leaf["shape"]]
-        assert bindings[f"state.{leaf['name']}"] == bindings[f"next.{leaf['name']}"] == expected
+        expected = [types[leaf.dtype], list(leaf.shape)]
+        assert bindings[f"state.{leaf.name}"] == bindings[f"next.{leaf.name}"] == expected
     assert len(bindings) == 2 + 2 * len(leaves)
     weights = sum(p.numel() for p in model.parameters()) * 2
     assert weights / 4 < len(made["step.plan"]) < 32e6

@@ -18,6 +18,7 @@ import pytest
 from llvmlite import binding
 from numba import carray, cfunc, types
 
+from rtsep.live import child
 from rtsep.live.native import pointer_to
 
 # Why the tests that need a server are skipped; RTSEP_JACK=required makes that an error.
@@ -133,12 +134,8 @@ class Server:
 
     def close(self) -> None:
         self.process.terminate()
-        try:
-            self.process.wait(3)
-        except subprocess.TimeoutExpired:
-            # One that was set free may wait for its clients for long.
-            self.process.kill()
-            self.process.wait()
+        # One that was set free may wait for its clients for long.
+        child.end(self.process, patience=3)
 
     def __exit__(self, *_) -> None:
         self.close()
@@ -175,20 +172,10 @@ class Card:
         self.client = jack.Client(name, no_start_server=True, servername=server.name)
         ports = [self.client.outports.register(f"out{k}") for k in range(sources)]
         ports += [self.client.inports.register(f"in{k}") for k in range(sinks)]
-        ffi, library = jack._ffi, jack._lib
-        h[_PORTS : _PORTS + len(ports)] = [_pointer(p).value for p in ports]
-        h[_CLIENT] = _pointer(self.client).value
+        h[_PORTS : _PORTS + len(ports)] = [pointer(p).value for p in ports]
+        h[_CLIENT] = pointer(self.client).value
         self._process = _compiled()
-        library.jack_set_process_callback(
-            self.client._ptr,
-            ffi.cast("JackProcessCallback", self._process.address),
-            ffi.cast("void *", h.ctypes.data),
-        )
-        # As a card's driver: what it plays was captured a period ago, what it hears sounds in one.
-        # PortAudio takes the period off again, so that its latencies count from the server's time.
-        for port in ports:
-            ctypes.CDLL(jack._libname).jack_port_set_latency(_pointer(port), server.period)
-        self.client.activate()
+        activate(self.client, ports, self._process, h, server.period)
 
     @property
     def heard(self) -> np.ndarray:
@@ -215,6 +202,20 @@ class Card:
         self.client.close()
 
 
-def _pointer(thing) -> ctypes.c_void_p:
+def activate(client: jack.Client, ports, process, memory: np.ndarray, period: int) -> None:
+    """With `process`, which gets `memory`, called by the server itself, and as a card's driver has
+    it: what it plays was captured a period ago, what it hears sounds in one. PortAudio takes the
+    period off again, so that its latencies count from the server's time."""
+    jack._lib.jack_set_process_callback(
+        client._ptr,
+        jack._ffi.cast("JackProcessCallback", process.address),
+        jack._ffi.cast("void *", memory.ctypes.data),
+    )
+    for port in ports:
+        ctypes.CDLL(jack._libname).jack_port_set_latency(pointer(port), period)
+    client.activate()
+
+
+def pointer(thing) -> ctypes.c_void_p:
     """Of a client or a port of JACK-Client's."""
     return ctypes.c_void_p(int(jack._ffi.cast("intptr_t", thing._ptr)))

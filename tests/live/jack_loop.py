@@ -5,10 +5,8 @@ The server itself adds a period: it breaks the loop there.
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
-from jack_card import Server, _pointer, jack
+from jack_card import Server, activate, jack, pointer
 from llvmlite import binding
 from numba import carray, cfunc, types
 
@@ -56,20 +54,11 @@ class Loop:
         self.client = jack.Client("loop", no_start_server=True, servername=server.name)
         ports = self.client.inports.register("in"), self.client.outports.register("out")
         h = self._memory
-        h[[_IN, _OUT]] = [_pointer(port).value for port in ports]
+        h[[_IN, _OUT]] = [pointer(port).value for port in ports]
         h[_DELAY] = delay
         h.view(np.float64)[[_GAIN, _NOISE]] = gain, noise
         self._process = _compiled()
-        ffi = jack._ffi
-        jack._lib.jack_set_process_callback(
-            self.client._ptr,
-            ffi.cast("JackProcessCallback", self._process.address),
-            ffi.cast("void *", h.ctypes.data),
-        )
-        # As a card's driver says it: see `Card`.
-        for port in ports:
-            ctypes.CDLL(jack._libname).jack_port_set_latency(_pointer(port), server.period)
-        self.client.activate()
+        activate(self.client, ports, self._process, h, server.period)
 
     def __enter__(self) -> Loop:
         return self

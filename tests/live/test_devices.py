@@ -158,9 +158,10 @@ def test_delivery_is_observed(groups, period, expected, jitter):
     assert observed(*calls(groups, RATE, period, jitter), RATE) == expected
 
 
-def test_one_hiccup_is_no_delivery():
-    groups = [(64,)] * 30
-    groups[17] = (64, 64, 64)
+@pytest.mark.parametrize(("deliveries", "hiccups"), [(30, 1), (150, 5)])
+def test_hiccups_are_no_delivery(deliveries, hiccups):
+    groups = [(64,)] * deliveries
+    groups[17 : 17 + 9 * hiccups : 9] = [(64, 64, 64)] * hiccups
     assert observed(*calls(groups, RATE, 64), RATE) == Delivery(64, 64, 64)
 
 

@@ -42,6 +42,18 @@ def test_falls_back_and_returns(tmp_path, monkeypatch):
     assert (np.abs(r.heard - 0.5 * dry) < 1e-3).mean() > 0.05  # the fallback's own sound
 
 
+def test_follows_one_that_is_always_late():
+    """On a short queue: whoever follows must be in time without being woken by the one before."""
+
+    def meanwhile(session):
+        go_on(session, 0.5)
+        session.swap(factory="quarter_model:half").result(100)
+        session.clock.stop()
+
+    r = run(tone(200), RATE, Options(factory="quarter_model:starved"), meanwhile)
+    assert r.summary["model"] == "half" and not r.summary["errors"]
+
+
 def test_the_latency_is_the_longer_ones_from_the_beginning():
     options = Options(factory="quarter_model:build", fallback="quarter_model:long", **BASE)
     with Session(Array(tone(1)), None, RATE, 1, options) as session:

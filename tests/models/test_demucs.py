@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from architectures import check_sum, check_twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsep import create
 from rtsep.errors import WrongCall
-from rtsep.naive import twin
 from rtsep.streaming import verify_streaming
 from rtsep.verification import verify
 
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.usefixtures("made_in_float64")
 
 def check(hops: int = 40, **options):
     model = create("demucs", **(SMALL | options))
-    report = verify_streaming(model, hops=hops, batch=2, twin=twin(model))
-    assert report.measured_latency == model.latency
+    check_twin(model, hops=hops, batch=2)
     return model
 
 
@@ -69,8 +68,7 @@ def test_stems_sum_to_the_mixture(consistency: str, remainder: str | None, chann
     model = check(
         channels=channels, stems=("a", "b", "c"), consistency=consistency, remainder=remainder
     )
-    x = torch.randn(2, channels, 101)
-    torch.testing.assert_close(model.separate(x).sum(1), x)
+    check_sum(model)
 
 
 def test_louder_is_only_louder() -> None:

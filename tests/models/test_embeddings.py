@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from architectures import check_sum, check_twin, with_weights
 
 from rtsep import create
 from rtsep.errors import WrongCall
 from rtsep.layers import OnlineClustering
 from rtsep.models.embedding import UNITS
 from rtsep.models.spectral import MASKS
-from rtsep.naive import twin
 from rtsep.naive.deepclustering import embeddings
 from rtsep.naive.trunk import mixed
 from rtsep.streaming import StateSpec, verify_streaming
@@ -21,20 +23,12 @@ SMALL = {"rate": 1000, "window": 32, "hop": 8, "synthesis": 16, "hidden": 5, "em
 CENTRED = {"synthesis": None, "padding": 16, "feature": "decibels", "norm": "affine"}
 # Windows and filters keep the type they were made in; the twin's are exact.
 pytestmark = pytest.mark.usefixtures("made_in_float64")
+check = partial(check_twin, hops=50)
 
 
 def small(arch: str, **options):
     torch.manual_seed(1)
-    model = create(arch, **(SMALL | options)).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, 0.2, 0.6)
-    return model
-
-
-def check(model, **options):
-    report = verify_streaming(model, twin=twin(model), **({"hops": 50} | options))
-    assert report.measured_latency == model.latency
-    return report
+    return with_weights(create(arch, **(SMALL | options)).eval(), 0.2, 0.6)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -51,8 +45,7 @@ def test_forms(arch: str, channels: int, form: dict) -> None:
 def test_stems_sum_to_the_mixture(arch: str, consistency: str, remainder: str | None) -> None:
     model = small(arch, stems=("a", "b", "c"), consistency=consistency, remainder=remainder)
     check(model)
-    x = torch.randn(2, 1, 501)
-    torch.testing.assert_close(model.separate(x).sum(1), x)
+    check_sum(model, samples=501)
 
 
 def test_clusters_sum_to_the_mixture_by_themselves() -> None:

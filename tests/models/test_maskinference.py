@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from architectures import check_sum, check_twin, with_weights
 
 from rtsep import create
 from rtsep.errors import WrongCall
 from rtsep.models import configurations
 from rtsep.models.spectral import FEATURES, MASKS, NORMS, Head
-from rtsep.naive import twin
 from rtsep.streaming import verify_streaming
 from rtsep.verification import verify
 
@@ -17,19 +19,11 @@ SMALL = {"rate": 8000, "window": 32, "hop": 8, "synthesis": 16, "hidden": 5}
 CENTRED = {"synthesis": None, "padding": 16, "feature": "decibels", "norm": "affine"}
 # Windows and filters keep the type they were made in; the twin's are exact.
 pytestmark = pytest.mark.usefixtures("made_in_float64")
+check = partial(check_twin, hops=20)
 
 
 def small(**options):
-    model = create("maskinference", **(SMALL | options)).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, 0.2, 0.4)
-    return model
-
-
-def check(model, **options):
-    report = verify_streaming(model, hops=20, twin=twin(model), **options)
-    assert report.measured_latency == model.latency
-    return report
+    return with_weights(create("maskinference", **(SMALL | options)).eval(), 0.2, 0.4)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -85,8 +79,7 @@ def test_stems_sum_to_the_mixture(consistency: str, remainder: str | None, chann
         channels=channels, stems=("a", "b", "c"), consistency=consistency, remainder=remainder
     )
     check(model)
-    x = torch.randn(2, channels, 101)
-    torch.testing.assert_close(model.separate(x).sum(1), x)
+    check_sum(model)
 
 
 @pytest.mark.parametrize("synthesis", [8, 16, 32])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
+
 import pytest
 import torch
+from architectures import check_sum, check_twin, with_statistics
+from exported import check_exported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtsep import create, engines
+from rtsep import create
 from rtsep.errors import WrongCall
-from rtsep.naive import twin
 from rtsep.streaming import verify_streaming
 
 SMALL = {"window": 16, "hop": 4, "synthesis": 8, "layers": 2, "filters": 3}
@@ -32,24 +34,12 @@ BLOCKS = {"window": 8 * 11, "hop": 24, "lookahead": 16, "crossfade": 9}
 quick = settings(max_examples=8, deadline=None)
 # Windows and filters keep the type they were made in; the twin's are exact.
 pytestmark = pytest.mark.usefixtures("made_in_float64")
+check = partial(check_twin, hops=20, batch=2)
 
 
 def small(**options):
-    """Its batch norms with statistics of their own."""
     torch.manual_seed(0)
-    model = create("unet", **(SMALL | options)).eval()
-    for name, tensor in model.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.05, 0.5)
-        elif "norm" in name:
-            tensor.normal_(0.3, 0.3)
-    return model
-
-
-def check(model, **options):
-    report = verify_streaming(model, **({"hops": 20, "batch": 2} | options), twin=twin(model))
-    assert report.measured_latency == model.latency
-    return report
+    return with_statistics(create("unet", **(SMALL | options)).eval())
 
 
 @quick
@@ -109,8 +99,7 @@ def test_stems_and_channels(channels: int, consistency: str) -> None:
     model = small(channels=channels, stems=("a", "b", "c"), consistency=consistency)
     check(model)
     if consistency != "none":
-        x = torch.randn(2, channels, 41)
-        torch.testing.assert_close(model.separate(x).sum(1), x)
+        check_sum(model)
 
 
 def test_in_float32() -> None:
@@ -130,27 +119,16 @@ def test_learns() -> None:
 
 
 @pytest.mark.parametrize(
-    "form, chunk",
+    "form, hops",
     [
-        ({"channels": 2}, 64),
-        (CENTRED | {"layers": 1}, 64),
-        (CENTRED | {"layers": 1, "blocks": BLOCKS}, 24),
+        ({"channels": 2}, 16),
+        (CENTRED | {"layers": 1}, 8),
+        (CENTRED | {"layers": 1, "blocks": BLOCKS}, 1),
     ],
 )
-def test_engine(form: dict, chunk: int, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("RTSEP_CACHE_DIR", str(tmp_path))
+def test_engine(form: dict, hops: int) -> None:
     torch.set_default_dtype(torch.float32)
-    model = small(**form)
-    x = np.random.default_rng(0).standard_normal((1, model.channels, 8 * chunk), np.float32)
-    found = []
-    for name in ("eager", "onnxruntime"):
-        engine = engines.build(model, name, chunk=chunk)
-        stems = np.empty(engine.spec.stems_shape, np.float32)
-        for start in range(0, x.shape[-1], chunk):
-            engine.process(np.ascontiguousarray(x[..., start : start + chunk]), stems)
-            found.append(stems.copy())
-    eager, exported = np.split(np.stack(found), 2)
-    assert np.abs(exported - eager).max() <= 1e-5 * np.abs(eager).max()
+    check_exported(small(**form), hops, steps=8)
 
 
 def test_configurations() -> None:

@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory):
     """One that every engine can build fast."""
     path = tmp_path_factory.mktemp("verify") / "small.safetensors"
     torch.manual_seed(0)
-    save(create("convtasnet", **SMALL, blocks=2, context=32, consistency="remainder"), path)
+    save(create("convtasnet", **SMALL, blocks=2, consistency="remainder"), path)
     return path
 
 

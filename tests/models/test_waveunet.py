@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
+
 import pytest
 import torch
+from architectures import check_sum, check_twin, with_statistics
+from exported import check_exported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtsep import create, engines
+from rtsep import create
 from rtsep.errors import WrongCall
 from rtsep.models.waveunet import segment_sizes
-from rtsep.naive import twin
 from rtsep.streaming import verify_streaming
 
 SMALL = {"widths": (3, 4, 5), "down_kernel": 5, "up_kernel": 3}
@@ -19,24 +21,12 @@ VALID = {"form": "valid", "widths": (8, 8, 16), "doubled": True, "direct": False
 quick = settings(max_examples=8, deadline=None)
 # Windows and filters keep the type they were made in; the twin's are exact.
 pytestmark = pytest.mark.usefixtures("made_in_float64")
+check = partial(check_twin, hops=20, batch=2)
 
 
 def small(**options):
-    """Its norms with statistics of their own."""
     torch.manual_seed(0)
-    model = create("waveunet", **(SMALL | options)).eval()
-    for name, tensor in model.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.05, 0.5)
-        elif "norm" in name:
-            tensor.normal_(0.3, 0.3)
-    return model
-
-
-def check(model, **options):
-    report = verify_streaming(model, **({"hops": 20, "batch": 2} | options), twin=twin(model))
-    assert report.measured_latency == model.latency
-    return report
+    return with_statistics(create("waveunet", **(SMALL | options)).eval())
 
 
 @quick
@@ -102,8 +92,7 @@ def test_stems_and_channels(channels: int, consistency: str) -> None:
     model = small(channels=channels, stems=("a", "b", "c"), consistency=consistency)
     check(model)
     if consistency != "none":
-        x = torch.randn(2, channels, 41)
-        torch.testing.assert_close(model.separate(x).sum(1), x)
+        check_sum(model)
 
 
 @pytest.mark.parametrize("output", ["tanh", "clip", "linear"])
@@ -128,32 +117,21 @@ def test_learns() -> None:
 
 
 @pytest.mark.parametrize(
-    "form, chunk",
+    "form, hops",
     [
-        ({}, 16),
-        ({"form": "centred", "norm": "batch", "channels": 2, "widths": (3, 4)}, 16),
-        (VALID | {"norm": "group", "taps": 5, "blocks": "any", "widths": (8, 16)}, 16),
+        ({}, 4),
+        ({"form": "centred", "norm": "batch", "channels": 2, "widths": (3, 4)}, 8),
+        (VALID | {"norm": "group", "taps": 5, "blocks": "any", "widths": (8, 16)}, 1),
     ],
 )
-def test_engine(form: dict, chunk: int, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("RTSEP_CACHE_DIR", str(tmp_path))
+def test_engine(form: dict, hops: int) -> None:
     torch.set_default_dtype(torch.float32)
     if "blocks" in form:
-        window, given = segment_sizes(SMALL | form | {"stride": 2}, output=2 * chunk)
+        window, given = segment_sizes(SMALL | form | {"stride": 2}, output=32)
         lost = (window - given) // 2
-        blocks = {"window": window, "hop": chunk, "lookahead": lost, "crossfade": 4}
+        blocks = {"window": window, "hop": 16, "lookahead": lost, "crossfade": 4}
         form = form | {"blocks": blocks}
-    model = small(**form)
-    x = np.random.default_rng(0).standard_normal((1, model.channels, 8 * chunk), np.float32)
-    found = []
-    for name in ("eager", "onnxruntime"):
-        engine = engines.build(model, name, chunk=chunk)
-        stems = np.empty(engine.spec.stems_shape, np.float32)
-        for start in range(0, x.shape[-1], chunk):
-            engine.process(np.ascontiguousarray(x[..., start : start + chunk]), stems)
-            found.append(stems.copy())
-    eager, exported = np.split(np.stack(found), 2)
-    assert np.abs(exported - eager).max() <= 1e-5 * np.abs(eager).max()
+    check_exported(small(**form), hops, steps=8)
 
 
 def test_configurations() -> None:

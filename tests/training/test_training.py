@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 import rtsep
+from rtsep import engines
 from rtsep.errors import Failure, WrongCall
 from rtsep.training import recipe as recipes
 from rtsep.training.loop import CONSTANT, STATE, Options, improvements
@@ -66,10 +69,13 @@ def test_another_start(recipe_file, data, tmp_path):
 
 def test_the_card_counts_what_the_first_weights_were_trained_for(recipe_file, data, tmp_path):
     go(recipe_file, data, tmp_path / "a")
-    go(recipe_file, data, tmp_path / "b", init=tmp_path / "a" / "tiny.safetensors", stop_after=2)
+    first = rtsep.load(tmp_path / "a" / "tiny.safetensors")
+    first.spec.card["trained"]["history"] = "; three of them by hand"
+    rtsep.checkpoints.save(first, tmp_path / "first.safetensors", card=first.spec.card)
+    go(recipe_file, data, tmp_path / "b", init=tmp_path / "first.safetensors", stop_after=2)
     go(recipe_file, data, tmp_path / "b", resume=True)
-    kept = rtsep.load(tmp_path / "b" / "tiny.safetensors")
-    assert kept.spec.card["trained"]["steps"] == 12
+    trained = rtsep.load(tmp_path / "b" / "tiny.safetensors").spec.card["trained"]
+    assert trained["steps"] == 12 and trained["history"] == "; three of them by hand"
 
 
 def test_what_can_not_be_resumed_is_said(recipe_file, data, tmp_path):
@@ -107,7 +113,8 @@ def test_scores_are_improvements():
 def command(recipe_file, data, work, *more):
     line = [sys.executable, "-m", "rtsep", "train", str(recipe_file), "--data", str(data)]
     line += ["--work", str(work), "--no-compile", "--threads", "1", *more]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def test_the_command_stops_when_told_and_goes_on(recipe_file, data, tmp_path):
@@ -120,7 +127,8 @@ def test_the_command_stops_when_told_and_goes_on(recipe_file, data, tmp_path):
         if (work / "log.csv").exists() and len((work / "log.csv").read_text().splitlines()) > 1:
             break
         time.sleep(0.1)
-    running.send_signal(signal.SIGTERM)
+    # As a terminal and a service manager do it: the process that makes mixtures is told too.
+    os.killpg(running.pid, signal.SIGTERM)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "interrupted at step" in out and "Traceback" not in err
@@ -133,6 +141,8 @@ def test_the_command_stops_when_told_and_goes_on(recipe_file, data, tmp_path):
 
 def test_the_gpu_script_tries_itself_on_the_cpu(recipe_file, data, tmp_path):
     script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+    listed = runpy.run_path(str(script))["ENGINES"]
+    assert {*listed["cuda"], *listed["cpu"]} <= set(engines.available())
     options = ["--recipe", str(recipe_file), "--data", str(data), "--work", str(tmp_path / "w")]
     options += ["--out", str(tmp_path / "gpu.json"), "--dry-run"]
     probe = (
