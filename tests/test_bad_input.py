@@ -152,16 +152,23 @@ def test_a_full_disk(small_path, tmp_path, mounted, size):
     assert everything(disk) == {}
 
 
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    return write(folder / "long.wav", sound(1, 16_000 * 600, 16_000), 16_000)
+
+
+@pytest.mark.parametrize("files", [0, 1, 2])
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_halfway(small_path, tmp_path, number, code):
-    file = write(tmp_path / "long.wav", sound(1, 16_000 * 600, 16_000), 16_000)
+def test_stopped_halfway(small_path, long_file, tmp_path, number, code, files):
+    """At the very moment when there is a folder, a first and a second file in it."""
     out = tmp_path / "out"
-    process = subprocess.Popen(command(file, "--model", small_path, "--out", out))
+    process = subprocess.Popen(command(long_file, "--model", small_path, "--out", out))
     try:
         until = time.monotonic() + 100
-        while not list(out.rglob("*.part")) and process.poll() is None:
+        while not out.exists() or len(list(out.rglob("*.part"))) < files:
+            assert process.poll() is None
             assert time.monotonic() < until
-            time.sleep(0.01)
         os.kill(process.pid, number)
         assert process.wait(30) == code
     finally:

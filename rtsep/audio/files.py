@@ -113,21 +113,12 @@ class Writer:
         self._limit = None if self._is_long(frames or 0) else _WAV_BYTES // self._bytes_per_frame
         self._refuse_existing()
         self._temporary = self.path.with_name(f".{secrets.token_hex(8)}.part")
-        with _named(self.path):
-            os.close(os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
-            self._file = soundfile.SoundFile(
-                self._temporary,
-                "w",
-                samplerate=rate,
-                channels=channels,
-                format="WAV" if self._limit else "RF64",
-                subtype="FLOAT",
-            )
-        except soundfile.SoundFileError as error:
-            reason = self._reason(error)
-            self._temporary.unlink()
-            raise Failure(f"{self.path}: {reason}") from None
+            self._file = self._created(rate, channels)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+            raise
 
     def write(self, block: np.ndarray) -> None:
         """Appends a block (channels, n)."""
@@ -167,6 +158,21 @@ class Writer:
             with contextlib.suppress(soundfile.SoundFileError):
                 self._file.close()
             self._temporary.unlink(missing_ok=True)
+
+    def _created(self, rate: int, channels: int) -> soundfile.SoundFile:
+        with _named(self.path):
+            os.close(os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            return soundfile.SoundFile(
+                self._temporary,
+                "w",
+                samplerate=rate,
+                channels=channels,
+                format="WAV" if self._limit else "RF64",
+                subtype="FLOAT",
+            )
+        except soundfile.SoundFileError as error:
+            raise Failure(f"{self.path}: {self._reason(error)}") from None
 
     def _is_long(self, frames: int) -> bool:
         return frames * self._bytes_per_frame > _WAV_BYTES

@@ -17,6 +17,7 @@ import typer
 
 from rtsep.cli.options import AsJson, FullBand, Precision
 from rtsep.errors import Failure, WrongCall
+from rtsep.interruptions import interruptions
 
 
 def command(
@@ -48,7 +49,7 @@ def command(
     from rtsep.checkpoints import read_spec
     from rtsep.models import find
 
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, lambda number, _: _end(number))
     spec = read_spec(find(model))
     jobs = [_job(file, out) for file in files]
     for job in jobs:
@@ -144,9 +145,16 @@ def _run(jobs: list[_Job], build, overwrite: bool, quiet: bool) -> dict:
                 stack.callback(pipeline.close)
             bar.say("")
             begin = time.perf_counter()
-            targets = separate_file(
-                job.file, job.folder, pipeline, overwrite=overwrite, progress=bar.advance
-            )
+            with interruptions() as interrupted:
+
+                def advance(samples: int) -> None:
+                    bar.advance(samples)
+                    _end(interrupted())
+
+                targets = separate_file(
+                    job.file, job.folder, pipeline, overwrite=overwrite, progress=advance
+                )
+            _end(interrupted())
             seconds = job.frames / job.rate
             results.append(
                 {
@@ -207,6 +215,7 @@ class _Bar:
         self._progress.advance(self._task, samples)
 
 
-def _terminated(number: int, _) -> None:
-    """Ends as after Ctrl-C: what is half written is removed on the way out."""
-    raise SystemExit(128 + number)
+def _end(number: int | None) -> None:
+    """Where a signal of this number has come: what is half written is removed on the way out."""
+    if number is not None:
+        raise SystemExit(128 + number)

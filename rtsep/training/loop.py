@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 from rtsep.errors import Failure
 from rtsep.evaluation.metrics import si_sdr_improvement
+from rtsep.interruptions import interruptions
 from rtsep.training.data import Mixer
 from rtsep.training.feed import feed
 from rtsep.training.loss import si_sdr_loss
@@ -132,7 +131,7 @@ def train(
         if save is not None:
             save(state.average, progress)
 
-    with _interruptions() as interrupted:
+    with interruptions() as interrupted:
         while (progress := schedule.progress(state.step)) < 1:
             if stopped():
                 keep()
@@ -160,28 +159,6 @@ def train(
                 raise KeyboardInterrupt
         score()
     return state
-
-
-@contextlib.contextmanager
-def _interruptions() -> Iterator[Callable[[], bool]]:
-    """Notes Ctrl-C and SIGTERM, so that no step is cut in two; a second one ends at once."""
-    caught: list[int] = []
-
-    def note(number, frame) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = [signal.signal(number, note) for number in signals]
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 @torch.no_grad()
