@@ -40,12 +40,12 @@ def test_pace_waits_and_counts_what_is_late():
     assert len(times) == len(calls) == 12
     # The third took five intervals: it was late, and so were those that had to wait for it.
     assert 2 <= late < 12
-    assert calls[1] - calls[0] > 0.01
+    assert calls[-1] - calls[0] > 0.2
     assert times[2] > 0.19 and np.median(times) < 0.01
 
 
 def test_loop_counts_what_takes_longer_than_an_interval():
-    durations = iter([0, 0.05, 0, 0])
+    durations = iter([0, 0.5, 0, 0])
     times, late = benchmark.loop(lambda: time.sleep(next(durations)), 0.04, 4)
     assert late >= 1 and times.argmax() == 1
 
