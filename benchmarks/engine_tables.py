@@ -113,6 +113,25 @@ def soak(results: Path = RESULTS) -> str:
     )
 
 
+def gaps(results: Path = RESULTS) -> str:
+    """Where a step's time above its floor comes from."""
+    report = _read(results, "gaps")
+    situations = ("warm", "cold", "awake", "paced")
+    lines = [line("", "chunk", "floor", *situations), line("---", *("---:" for _ in range(6)))]
+    for row in report["results"]:
+        steps = (row["step_ms"][name]["p50"] for name in situations)
+        cells = (f"{ms:.3f} ({ms / row['floor_ms']:.1f}×)" for ms in steps)
+        label = f"`{row['name']}` {row['precision']}"
+        lines.append(line(label, f"{row['chunk_ms']:.3g} ms", f"{row['floor_ms']:.3f}", *cells))
+    note = (
+        "`native`, milliseconds per step, median, and how many times the floor, in turns on one "
+        "core. Warm: step after step. Cold: the same, after twice as much other memory as the "
+        "second cache holds. Awake: one per chunk, the core kept busy until then. Paced: one per "
+        f"chunk, the core asleep until then, as it is live. {machine(report)}"
+    )
+    return "\n".join([*lines, "", note])
+
+
 def targets(results: Path = RESULTS) -> str:
     """What was aimed at, what was measured, and whether it holds."""
     lines = [line("aim", "wanted", "measured", ""), line("---", "---:", "---:", "---")]
@@ -186,6 +205,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "peers": peers,
     "streams": streams,
     "soak": soak,
+    "gaps": gaps,
     "targets": targets,
 }
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from floors import Floors, measure
+from floors import measure
 from parts import RESULTS, Report, kinds, model_path
 
 from rtsep import benchmark, checkpoints, costs, engines
@@ -58,7 +58,7 @@ def main() -> None:
             chunk = spec.hop * max(1, round(ms * spec.rate / 1000 / spec.hop))
             key = {"name": name, "engine": engine, "precision": precision, "chunk": chunk}
             key["round"] = turn
-            floor = floor_ms(floors, needed[name], chunk, spec.rate, precision)
+            floor = floors.step_ms(needed[name], chunk, spec.rate, precision)
 
             def make(path=path, key=key, floor=floor) -> dict:
                 row = case(path, key, options.seconds, floor)
@@ -83,11 +83,6 @@ def reference(path: str, chunk: int) -> tuple[np.ndarray, np.ndarray]:
     mixture = demo_sound(engines.spec_of(path), 1)
     eager = engines.build(path, "eager", chunk=chunk)
     return mixture, accuracy.stream(eager, mixture)
-
-
-def floor_ms(floors: Floors, cost: costs.Costs, chunk: int, rate: int, precision: str) -> float:
-    macs = cost.macs * chunk / rate
-    return round(1e3 * floors.step(cost.weight_bytes, macs, precision), 4)
 
 
 def case(path: str, key: dict, seconds: float, floor: float) -> dict:

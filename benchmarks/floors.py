@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rtsep.costs import Costs
 from rtsep.engines.native.code import Code, vector
 from rtsep.engines.native.functions import Vector
 from rtsep.engines.native.processor import Loaded, Processor, compiled, here
@@ -29,6 +30,9 @@ _SECONDS = 0.15  # for each figure
 _STRANDS = 8  # sums that a reader has in flight
 _ROUNDS = 20_000
 _LEAST_READ = 4 << 20
+# The third cache is what all cores of a processor share: a hundred MB and more, of which one core,
+# and one tenant of a virtual machine, has a part.
+_MOST_READ = 16 << 20
 # Where the system does not tell: a usual core of a server.
 _CACHES = {1: 32 << 10, 2: 1 << 20, 3: 32 << 20}
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -55,6 +59,11 @@ class Floors:
         size = weight_bytes * _BYTES[precision] // 4
         return max(size / self.bandwidth[self.level(size)], macs / self.peak[precision])
 
+    def step_ms(self, cost: Costs, chunk: int, rate: int, precision: str) -> float:
+        """Milliseconds: of a step of `chunk` samples of a model that costs so much."""
+        macs = cost.macs * chunk / rate
+        return round(1e3 * self.step(cost.weight_bytes, macs, precision), 4)
+
     def as_json(self) -> dict:
         return asdict(self)
 
@@ -62,12 +71,13 @@ class Floors:
 def measure() -> Floors:
     processor = here()
     sizes = {str(level): size for level, size in _caches().items()}
-    reach = {level: size // 2 for level, size in sizes.items()}
+    reach = {level: min(size // 2, _MOST_READ) for level, size in sizes.items()}
     reach["memory"] = min(4 * max(sizes.values()), 256 << 20)
     bandwidth = {level: _bandwidth(processor, size) for level, size in reach.items()}
     single = _peak(processor, "float32")
     peak = {"float32": single}
-    peak["bfloat16"] = _peak(processor, "bfloat16") if processor.pairs else single
+    # Weights in bfloat16 may be multiplied in float32 as well.
+    peak["bfloat16"] = max(single, _peak(processor, "bfloat16")) if processor.pairs else single
     peak["int8"] = _peak(processor, "int8") if processor.dots or processor.words else single
     return Floors(sizes, bandwidth, peak)
 

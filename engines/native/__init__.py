@@ -57,7 +57,7 @@ def _compile(
     model, leaves = exported(source, spec.chunk, spec.batch, progress)
     try:
         weights = _WEIGHTS[spec.precision]
-        plan = lower(model, leaves, weights=weights, pairs=processor.pairs)
+        plan = lower(model, leaves, weights=weights, pairs=processor.pairs_pay)
         memory = arrange(plan, processor)
         progress(f"compiling {len(plan.operations)} operations for {processor.name}")
         code = compiled(program(plan, memory, processor), processor)

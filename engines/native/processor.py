@@ -31,6 +31,15 @@ class Processor:
     words: bool = False
     pairs: bool = False
 
+    @property
+    def pairs_pay(self) -> bool:
+        """Whether that for bfloat16 is faster than products of float32.
+
+        AMD's is, twice; Intel's takes twice as long (`benchmarks/floors.py`, on Zen 4 and on
+        Emerald Rapids).
+        """
+        return self.pairs and self.name.startswith("znver")
+
 
 @cache
 def here() -> Processor:

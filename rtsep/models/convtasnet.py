@@ -102,7 +102,7 @@ class ConvTasNet(Separator):
             skip=0,
             taps=3,
             blocks=6,
-            repeats=2,
+            repeats=3,
             adaptation=1.0,
             consistency="remainder",
         ),

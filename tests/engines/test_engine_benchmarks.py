@@ -84,6 +84,16 @@ def test_streams(tiny, tmp_path):
     assert row["streams"] in (0, 1, 2)
 
 
+def test_gaps(tmp_path):
+    out = tmp_path / "gaps.json"
+    script("gaps.py", "--models", "convtasnet", "--seconds", 0.1, "--out", out)
+    rows = json.loads(out.read_text())["results"]
+    assert [row["precision"] for row in rows] == ["float32", "int8"]
+    for row in rows:
+        assert (row["chunk"], row["chunk_ms"]) == (64, 4) and row["floor_ms"] > 0
+        assert all(row["step_ms"][name]["p50"] > 0 for name in ("warm", "cold", "awake", "paced"))
+
+
 def test_ten_seconds_of_a_long_run(tiny, tmp_path):
     """Every late step is counted, with its cause; how many there are is the machine's affair."""
     out = tmp_path / "soak.json"
