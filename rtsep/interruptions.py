@@ -27,7 +27,9 @@ def interruptions() -> Iterator[Callable[[], int | None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    before = [(number, signal.signal(number, note)) for number in _SIGNALS]
+    # What is ignored was meant to be: shells do that for what runs in the background.
+    heard = [n for n in _SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
+    before = [(number, signal.signal(number, note)) for number in heard]
     try:
         yield lambda: caught[0] if caught else None
     finally:
