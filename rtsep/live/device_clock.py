@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rtsep.live import drift
 from rtsep.live import intake as intakes
 from rtsep.live.delivery import Delivery
 from rtsep.live.device_loss import Keeper
@@ -22,7 +23,6 @@ _PATIENCE = 2000  # ms that a callback on the free clock waits for its stems
 _RING = 10.0  # s of ring for a file in the place of an input or output
 _TAKEN_EVERY = 0.01  # s: what a sink that plays on adds to the latency
 _LONGEST = 2.0  # s: a host that reports a longer latency does not know it
-_FOLLOWED = 1.5  # s in which two clocks are learnt before sound is heard
 
 
 class DeviceClock:
@@ -90,11 +90,12 @@ class DeviceClock:
             delivery = self._streams.driver.observe()
         if (intake := self._streams.intake) is not None:
             capture = self._streams.capture.observe()
-            time.sleep(max(0.0, self._opened + _FOLLOWED - time.monotonic()))
             rates = self.plan.capture_rate, self.plan.rate
             reserve = intakes.reserve(capture.most, *rates)
             self.intake_latency = intakes.latency(delivery.most, reserve, *rates)
             self._longest = max(capture.most / rates[0], delivery.most / rates[1])
+            heard = self._opened + drift.followed(self._longest)
+            time.sleep(max(0.0, heard - time.monotonic()))
             intake.settle(self.intake_latency, self._longest)
         self._delivery = delivery
         return delivery

@@ -35,6 +35,7 @@ _MOST = 2000e-6  # no sound card is that wrong
 _OFF = 0.25  # s off the line: it is another line
 _LEAST_BOUND = 0.002  # s
 _ANCHORS = 8
+_FOLLOWED = 1.5  # s that clocks are followed at least before sound is heard
 
 # Slots of h. The input's callback writes the first line of them, the output's the second.
 LINE = 16
@@ -76,6 +77,17 @@ def settle(h: np.ndarray, delay: float, delivery: float) -> None:
     sides' deliveries, in seconds."""
     x = h.view(np.float64)
     x[DELAY], x[BOUND] = delay, max(delivery, _LEAST_BOUND)
+
+
+def followed(delivery: float) -> float:
+    """Seconds for which two clocks are followed before sound is heard, where the longer of both
+    sides' deliveries lasts so many seconds.
+
+    The error of a line's slope falls with its length to the power of 1.5, and with the root of how
+    many measurements a second it has. This keeps it alike however rare they are: small enough that
+    what is made up for later never empties the ring.
+    """
+    return max(_FOLLOWED, 12 * delivery ** (1 / 3))
 
 
 @compiled

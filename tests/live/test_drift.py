@@ -14,12 +14,13 @@ from rtsep.live.drift import FRACTION, IN_FRAMES, RATIO, WHOLE, came_in, passed,
 from rtsep.live.intake import reserve
 from rtsep.live.native import compiled
 
-WARM_UP = 1.5  # s
 _STARVED, _JUMPS, _STEEPEST, _OFF, _WRONG, _LAST = range(6)
 
 
 @compiled
-def simulate(h, x, in_block, out_block, in_calls, out_calls, ppm, jitter, seconds, seed, found):
+def simulate(
+    h, x, in_block, out_block, in_calls, out_calls, ppm, jitter, learnt, seconds, seed, found
+):
     """Deliveries of some calls at once on both sides, each late by up to `jitter` s, never before
     the one that precedes it. Fills `found`."""
     np.random.seed(seed)
@@ -35,7 +36,7 @@ def simulate(h, x, in_block, out_block, in_calls, out_calls, ppm, jitter, second
             ins += in_calls * in_block
             next_in = max(next_in + 1e-4, ins / in_rate + jitter * np.random.random())
             continue
-        now, was_heard, heard = outs / out_rate, heard, outs / out_rate >= WARM_UP
+        now, was_heard, heard = outs / out_rate, heard, outs / out_rate >= learnt
         # As seen from outside: how far the place lies behind what has come in by now.
         came = (now + phase) * in_rate
         for k in range(out_calls):
@@ -77,9 +78,11 @@ def simulated(ppm, jitter, seconds, rates=(48000, 48000), blocks=(128, 128), cal
     most = [calls[k] * blocks[k] for k in range(2)]
     drift.set_up(h, *rates)
     delay = (most[1] + reserve(most[0], *rates)) / rates[1]
-    drift.settle(h, delay, max(most[k] / rates[k] for k in range(2)))
+    longest = max(most[k] / rates[k] for k in range(2))
+    drift.settle(h, delay, longest)
+    learnt = drift.followed(longest)
     found = np.zeros(6)
-    simulate(h, h.view(np.float64), *blocks, *calls, ppm, jitter, seconds, seed, found)
+    simulate(h, h.view(np.float64), *blocks, *calls, ppm, jitter, learnt, seconds, seed, found)
     return Found(*found)
 
 
@@ -105,11 +108,27 @@ def test_an_hour(ppm, jitter):
     seed=st.integers(0, 1000),
 )
 def test_any_two_hosts(ppm, jitter, rates, blocks, calls, seed):
-    """Other rates on both sides, other blocks, several of them at once, callbacks that are late."""
+    """Other rates on both sides, other blocks, several of them at once, callbacks that are late.
+
+    Of deliveries that are a millisecond early or late, a slope over 20 s can't be known to 20 ppm
+    where there are less than some thirty a second: its error grows with the root of their length.
+    """
     found = simulated(ppm, jitter, 100, rates, blocks, calls, seed)
     assert found.starved == 0 and found.jumps == 0
-    assert found.off < max(blocks[k] * calls[k] * rates[1] / rates[k] for k in range(2))
-    assert found.steepest <= 20.001 and found.wrong < 20
+    longest = max(blocks[k] * calls[k] / rates[k] for k in range(2))
+    assert found.off < longest * rates[1]
+    assert found.steepest <= 20.001
+    assert found.wrong < 20 * max(1.0, (longest / 0.032) ** 0.5)
+
+
+@pytest.mark.parametrize("blocks", [(64, 1024), (1024, 1024), (1024, 64)])
+@pytest.mark.parametrize("calls", [(1, 1), (1, 2), (3, 3)])
+def test_rare_deliveries_starve_nobody(blocks, calls):
+    """The slope that is learnt before sound is heard has to do until it is known better."""
+    for seed in range(20):
+        found = simulated(300, 1e-3, 70, (16000, 16000), blocks, calls, seed)
+        assert found.starved == 0 and found.jumps == 0
+        assert found.off < 16000 * 3e-3
 
 
 def test_a_slope_that_is_known_is_not_learnt_again():
@@ -117,5 +136,5 @@ def test_a_slope_that_is_known_is_not_learnt_again():
     drift.set_up(h, 48000, 48000, slope=250e-6)
     drift.settle(h, 0.005, 0.003)
     found = np.zeros(6)
-    simulate(h, h.view(np.float64), 128, 128, 1, 1, 250, 1e-4, 4, 3, found)
+    simulate(h, h.view(np.float64), 128, 128, 1, 1, 250, 1e-4, 1.5, 4, 3, found)
     assert abs(found[_LAST] - 250) < 25 and found[_STARVED] == 0
