@@ -275,7 +275,7 @@ def command(
             notices = []
             if desk:
                 notices = at_desk(session, ends, clock, ending, not as_json, remotes.new)
-            if ending.asked is None and not session.join(0):
+            if ending.asked is None and not (desk and session.join(0)):
                 notices += watch(session, ending, show=not as_json, more=remotes.new)
         summary = session.finish()
         summary |= {
