@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from floors import measure
-from parts import RESULTS, Report, kinds, model_path
+from parts import RESULTS, Report, chunk_of, kinds, model_path
 
 from rtsep import benchmark, checkpoints, costs, engines
 from rtsep.engines import accuracy
@@ -55,7 +55,7 @@ def main() -> None:
             spec = engines.spec_of(path)
             if name not in needed:
                 needed[name] = costs.measure(checkpoints.load(path))
-            chunk = spec.hop * max(1, round(ms * spec.rate / 1000 / spec.hop))
+            chunk = chunk_of(spec, ms)
             key = {"name": name, "engine": engine, "precision": precision, "chunk": chunk}
             key["round"] = turn
             floor = floors.step_ms(needed[name], chunk, spec.rate, precision)

@@ -22,7 +22,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402 - the libraries read these variables when they are loaded
 from floors import Floors, measure  # noqa: E402
-from parts import RESULTS, Report, model_path  # noqa: E402
+from parts import RESULTS, Report, chunk_of, model_path  # noqa: E402
 
 from rtsep import benchmark, checkpoints, costs, engines  # noqa: E402
 
@@ -60,7 +60,7 @@ def main() -> None:
 def case(key: dict, floors: Floors, seconds: float) -> dict:
     path = model_path(key["name"])
     spec = engines.spec_of(path)
-    chunk = spec.hop * max(1, round(key["ms"] * spec.rate / 1000 / spec.hop))
+    chunk = chunk_of(spec, key["ms"])
     engine = engines.build(path, key["engine"], chunk=chunk, precision=key["precision"])
     interval = chunk / spec.rate
     rng = np.random.default_rng(0)

@@ -24,6 +24,11 @@ def model_path(name: str) -> str:
     return str(untrained.checkpoint(arch, config, print))
 
 
+def chunk_of(spec, ms: float) -> int:
+    """Samples of a chunk that lasts about so long: whole hops of a model."""
+    return spec.hop * max(1, round(ms * spec.rate / 1000 / spec.hop))
+
+
 def kinds(names: list[str] | None, precisions: list[str] | None = None) -> list[tuple[str, str]]:
     """(engine, precision) of all that is there, or is named; what is for checks alone left out."""
     there = [name for name, missing in engines.available().items() if missing is None]

@@ -17,7 +17,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import numpy as np  # noqa: E402 - the libraries read these variables when they are loaded
-from parts import RESULTS, Report, kinds, model_path  # noqa: E402
+from parts import RESULTS, Report, chunk_of, kinds, model_path  # noqa: E402
 
 from rtsep import benchmark, engines  # noqa: E402
 
@@ -41,7 +41,7 @@ def main() -> None:
     for name in options.models:
         path = model_path(name)
         spec = engines.spec_of(path)
-        chunk = spec.hop * max(1, round(options.ms * spec.rate / 1000 / spec.hop))
+        chunk = chunk_of(spec, options.ms)
         for engine, precision in kinds(options.engines, options.precisions):
             key = {"name": name, "engine": engine, "precision": precision, "chunk": chunk}
             report.row(key, lambda path=path, key=key: streams(path, key, options))

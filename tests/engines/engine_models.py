@@ -86,3 +86,34 @@ def run(engine: Engine, mixture: np.ndarray, active=None) -> np.ndarray:
         engine.process(block, stems, None if active is None else active(index))
         outputs.append(stems)
     return np.concatenate(outputs, -1)
+
+
+def check_rows_stay_alone(build) -> None:
+    """Of what `build(model, chunk=..., batch=...)` gives: rows reset and pause alone."""
+    model = make("masked")
+    chunk, steps = 192, 60
+    mixture = sound((3, 1, chunk * steps), seed=5)
+    built = build(model, chunk=chunk, batch=3)
+    undisturbed = run(built, mixture)
+
+    def cut(first, last):
+        return mixture[..., first * chunk : last * chunk]
+
+    # Row 1 starts anew at step 17, row 2 pauses from step 20 to 33; row 0 must not notice.
+    built.reset()
+    before = run(built, cut(0, 17))
+    built.reset([1])
+    between = run(built, cut(17, 20))
+    paused = run(built, cut(20, 33), active=lambda index: [True, True, False])
+    after = run(built, cut(33, 60))
+    disturbed = np.concatenate([before, between, paused, after], -1)
+    assert np.array_equal(disturbed[0], undisturbed[0])
+    assert not paused[2].any()
+
+    built.reset()
+    anew = run(built, cut(17, 60))
+    assert np.array_equal(disturbed[1][..., 17 * chunk :], anew[1])
+
+    built.reset()
+    spliced = run(built, np.concatenate([cut(0, 20), cut(33, 60)], -1))
+    assert np.array_equal(disturbed[2][..., 33 * chunk :], spliced[2][..., 20 * chunk :])

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
-from engine_models import ARCHITECTURES, BOUNDS, make, ratio, run, sound, tiny
+from engine_models import (
+    ARCHITECTURES,
+    BOUNDS,
+    check_rows_stay_alone,
+    make,
+    ratio,
+    run,
+    sound,
+    tiny,
+)
 
 from rtsep import engines
 from rtsep.errors import Failure
@@ -111,33 +120,7 @@ def check_architecture(model, steps, reduced, batches):
 
 @pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)
 def test_rows_reset_and_pause_alone(engine):
-    model = make("masked")
-    chunk, steps = 192, 60
-    mixture = sound((3, 1, chunk * steps), seed=5)
-    built = engines.build(model, engine, chunk=chunk, batch=3)
-    undisturbed = run(built, mixture)
-
-    def cut(first, last):
-        return mixture[..., first * chunk : last * chunk]
-
-    # Row 1 starts anew at step 17, row 2 pauses from step 20 to 33; row 0 must not notice.
-    built.reset()
-    before = run(built, cut(0, 17))
-    built.reset([1])
-    between = run(built, cut(17, 20))
-    paused = run(built, cut(20, 33), active=lambda index: [True, True, False])
-    after = run(built, cut(33, 60))
-    disturbed = np.concatenate([before, between, paused, after], -1)
-    assert np.array_equal(disturbed[0], undisturbed[0])
-    assert not paused[2].any()
-
-    built.reset()
-    anew = run(built, cut(17, 60))
-    assert np.array_equal(disturbed[1][..., 17 * chunk :], anew[1])
-
-    built.reset()
-    spliced = run(built, np.concatenate([cut(0, 20), cut(33, 60)], -1))
-    assert np.array_equal(disturbed[2][..., 33 * chunk :], spliced[2][..., 20 * chunk :])
+    check_rows_stay_alone(partial(engines.build, engine=engine))
 
 
 @pytest.mark.parametrize("engine", ["eager", *ENGINES], indirect=True)

@@ -11,7 +11,16 @@ import numpy as np
 import onnx_ir
 import onnxruntime as ort
 import pytest
-from engine_models import ARCHITECTURES, BOUNDS, make, ratio, run, sound, tiny
+from engine_models import (
+    ARCHITECTURES,
+    BOUNDS,
+    check_rows_stay_alone,
+    make,
+    ratio,
+    run,
+    sound,
+    tiny,
+)
 
 from rtsep import engines
 from rtsep.engines import cache, onnxruntime, providers, requirements
@@ -47,28 +56,7 @@ def test_the_bindings_of_every_architecture(arch):
 
 
 def test_rows_pause_and_reset_alone_on_a_device():
-    model, chunk = make("masked"), 192
-    mixture = sound((3, 1, chunk * 60), seed=5)
-    built = on_processor(model, chunk, batch=3)
-    undisturbed = run(built, mixture)
-
-    def cut(first, last):
-        return mixture[..., first * chunk : last * chunk]
-
-    built.reset()
-    before = run(built, cut(0, 17))
-    built.reset([1])
-    between = run(built, cut(17, 20))
-    paused = run(built, cut(20, 33), active=lambda index: [True, True, False])
-    after = run(built, cut(33, 60))
-    disturbed = np.concatenate([before, between, paused, after], -1)
-    assert np.array_equal(disturbed[0], undisturbed[0])
-    assert not paused[2].any()
-    built.reset()
-    assert np.array_equal(disturbed[1][..., 17 * chunk :], run(built, cut(17, 60))[1])
-    built.reset()
-    spliced = run(built, np.concatenate([cut(0, 20), cut(33, 60)], -1))
-    assert np.array_equal(disturbed[2][..., 33 * chunk :], spliced[2][..., 20 * chunk :])
+    check_rows_stay_alone(on_processor)
 
 
 def test_float16_is_that_of_products():
