@@ -71,7 +71,7 @@ class DeskProcess:
             self._process = _start(theirs, session.block.name)
         finally:
             theirs.close()
-        self._out, self._lock = bytearray(), threading.Lock()
+        self._out, self._lock = bytearray(), threading.RLock()
         self._left, self._looked = _BEGINS, time.monotonic()  # until it counts as hung
         self._asked, self._said = False, None
         self._over = False
@@ -110,9 +110,7 @@ class DeskProcess:
             self._process.kill()
             self._process.wait()
         if self._process.poll() is None:
-            takes = self._session.takes
-            folder = takes.folder
-            self._say(taking=None if folder is None else str(folder), seconds=takes.seconds)
+            self._tell_taking()
             return True
         if self._process.returncode and self._said is None:
             self._said = f"the desk ended unexpectedly ({_reason(self._process.returncode)})"
@@ -167,9 +165,12 @@ class DeskProcess:
             self._asked = True
         elif "record" in message:
             try:
-                self._say(done=self._record(bool(message["record"])))
+                answer = {"done": self._record(bool(message["record"]))}
             except Failure as failure:
-                self._say(refused=str(failure))
+                answer = {"refused": str(failure)}
+            # First: whoever reads the answer may press the key again at once, and means what is so.
+            self._tell_taking()
+            self._say(**answer)
         elif "model" in message:
             try:
                 self._session.swap(str(message["model"]))
@@ -183,6 +184,12 @@ class DeskProcess:
             return f"recording to {takes.begin()}"
         folder = takes.end()
         return "nothing was being recorded" if folder is None else f"recorded to {folder}"
+
+    def _tell_taking(self) -> None:
+        with self._lock:  # read and said as one: two threads do, and the later word holds
+            takes = self._session.takes
+            folder = takes.folder
+            self._say(taking=None if folder is None else str(folder), seconds=takes.seconds)
 
     def _say(self, **message) -> None:
         with self._lock:

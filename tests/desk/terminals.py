@@ -92,11 +92,11 @@ class Terminal:
                 return pid
         raise AssertionError(f"no {name}: {self.plain}")
 
-    def until(self, condition, seconds=300):
+    def until(self, condition, seconds=300, every=0.1):
         limit = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < limit, f"waited in vain: {self.plain[-2000:]}"
-            time.sleep(0.1)
+            time.sleep(every)
 
     def ends(self) -> int:
         """The run's exit code, once it is over."""

@@ -102,6 +102,19 @@ def test_takes_by_key_and_the_end_by_the_desk(sound, tmp_path):
         assert np.array_equal(x[at : at + len(mix)], mix)
 
 
+def test_a_key_pressed_at_once_means_what_is_shown(sound, tmp_path):
+    """r as soon as the answer to the last r is on the screen: takes begin and end in turns."""
+    path, _ = sound
+    with Terminal("--input", path, "--desk", "--record", tmp_path / "rec") as terminal:
+        terminal.desk()
+        terminal.until(lambda: "● rec 0:0" in terminal.plain)
+        for said in ["recorded to", "recording to"] * 6:
+            before = terminal.plain.count(said)
+            terminal.type("r")
+            terminal.until(lambda said=said, n=before: terminal.plain.count(said) > n, every=0.01)
+    assert len(list(tmp_path.glob("rec*"))) == 7
+
+
 def test_the_model_is_changed_by_key(sound, small_path):
     path, _ = sound
     with Terminal("--input", path, "--desk") as terminal:
