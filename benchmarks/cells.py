@@ -5,8 +5,9 @@ from __future__ import annotations
 
 def machine(report: dict) -> str:
     machine, versions = report["machine"], report["versions"]
+    core = f" ({machine['core']})" if "core" in machine else ""
     return (
-        f"{machine['processor']}, {machine['cores']} cores; torch {versions['torch']}, "
+        f"{machine['processor']}{core}, {machine['cores']} cores; torch {versions['torch']}, "
         f"onnxruntime {versions['onnxruntime']}."
     )
 

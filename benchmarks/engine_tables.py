@@ -133,11 +133,18 @@ def gaps(results: Path = RESULTS) -> str:
 
 
 def targets(results: Path = RESULTS) -> str:
-    """What was aimed at, what was measured, and whether it holds."""
-    lines = [line("aim", "wanted", "measured", ""), line("---", "---:", "---:", "---")]
-    for aim, wanted, found, holds in _targets(results):
-        lines.append(line(aim, wanted, found, "yes" if holds else "no"))
-    return "\n".join(lines)
+    """What was aimed at and what each machine measured; in bold where it holds."""
+    machines = [results, *sorted(path.parent for path in results.glob("*/engines.json"))]
+    found: dict[tuple[str, str], list[str]] = {}
+    for column, folder in enumerate(machines):
+        for aim, wanted, measured, holds in _targets(folder):
+            cells = found.setdefault((aim, wanted), [""] * len(machines))
+            cells[column] = f"**{measured}**" if holds else measured
+    heads = [_read(folder, "engines")["machine"]["core"] for folder in machines]
+    lines = [line("aim", "wanted", *heads), line("---", *("---:" for _ in [0, *heads]))]
+    lines += [line(aim, wanted, *cells) for (aim, wanted), cells in found.items()]
+    note = "In bold where it holds."
+    return "\n".join([*lines, "", note])
 
 
 def _targets(results: Path) -> Iterable[tuple[str, str, str, bool]]:

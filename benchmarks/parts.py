@@ -53,8 +53,9 @@ class Report:
         }
         if resume and path.exists():
             before = json.loads(path.read_text())
-            same = before["versions"] == self.content["versions"]
-            if same and before["machine"]["processor"] == self.content["machine"]["processor"]:
+            machines = before["machine"], self.content["machine"]
+            alike = all(machines[0].get(k) == machines[1][k] for k in ("processor", "core"))
+            if alike and before["versions"] == self.content["versions"]:
                 self.content["results"] = before["results"]
 
     def row(self, key: dict, make: Callable[[], dict]) -> dict:

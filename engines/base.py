@@ -20,17 +20,18 @@ class Base(ABC):
     def __init__(self, spec: StreamSpec) -> None:
         self.spec = spec
         self._closed = False
+        # Compared at every step, when the interpreter has not run for a chunk's time and all that
+        # it reads has left the caches: so it is one comparison of what is there already.
+        self._takes = (spec.mixture_shape, spec.stems_shape, np.dtype(np.float32))
 
     def process(
         self, mixture: np.ndarray, stems: np.ndarray, active: Sequence[bool] | None = None
     ) -> None:
-        self._check_open()
-        # numpy would silently stretch other shapes.
-        if mixture.shape != self.spec.mixture_shape or stems.shape != self.spec.stems_shape:
-            raise WrongCall(
-                f"mixture {mixture.shape} and stems {stems.shape}: this engine takes "
-                f"{self.spec.mixture_shape} and gives {self.spec.stems_shape}"
-            )
+        if self._closed or (mixture.shape, stems.shape, stems.dtype) != self._takes:
+            self._check_call(mixture, stems)
+        if active is None:
+            self._advance(mixture, stems, ())
+            return
         paused = self._paused(active)
         if len(paused) < self.spec.batch:
             self._advance(mixture, stems, paused)
@@ -62,12 +63,20 @@ class Base(ABC):
         if self._closed:
             raise Failure("this engine was closed")
 
+    def _check_call(self, mixture: np.ndarray, stems: np.ndarray) -> None:
+        """Refuses what numpy would silently stretch or cut off; stems of float64 are fine."""
+        self._check_open()
+        shapes = (mixture.shape, stems.shape)
+        if shapes != self._takes[:2] or stems.dtype.kind != "f":
+            raise WrongCall(
+                f"mixture {mixture.shape} and stems {stems.shape} of {stems.dtype}: this engine "
+                f"takes {self.spec.mixture_shape} and gives {self.spec.stems_shape} of float32"
+            )
+
     def _chosen(self, rows: Sequence[int]) -> list[bool]:
         return [row in rows for row in range(self.spec.batch)]
 
-    def _paused(self, active: Sequence[bool] | None) -> list[int]:
-        if active is None:
-            return []
+    def _paused(self, active: Sequence[bool]) -> list[int]:
         if len(active) != self.spec.batch:
             raise WrongCall(
                 f"active has {len(active)} rows, this engine's batch has {self.spec.batch}"

@@ -69,9 +69,11 @@ def measure(
 def machine() -> dict:
     """What the figures were taken on, and how busy it was (processes running, last minute)."""
     from rtsep.engines.cache import processor
+    from rtsep.engines.native.processor import here
 
     return {
         "processor": " ".join(processor().split()[:-1]),
+        "core": here().name,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),

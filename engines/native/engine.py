@@ -40,13 +40,14 @@ class Native(Base):
         self._code = self._step = None
 
     def _advance(self, mixture: np.ndarray, stems: np.ndarray, paused: Sequence[int]) -> None:
-        np.copyto(self._mixture, mixture, casting="same_kind")
-        kept = [[leaf.past(row) for leaf in self._leaves] for row in paused]
+        self._mixture[...] = mixture
+        kept = ()
+        if paused:
+            kept = [(leaf, row, leaf.past(row)) for leaf in self._leaves for row in paused]
         self._step(*self._places)
-        np.copyto(stems, self._stems)
-        for row, pasts in zip(paused, kept, strict=True):
-            for leaf, past in zip(self._leaves, pasts, strict=True):
-                leaf.put(row, past)
+        stems[...] = self._stems
+        for leaf, row, past in kept:
+            leaf.put(row, past)
 
     def _restart(self, rows: Sequence[int]) -> None:
         for row in rows:

@@ -66,7 +66,9 @@ def test_default_chunk_is_the_multiple_of_the_hop_nearest_four_milliseconds():
 def test_wrong_buffers_and_rows(engine):
     built = engines.build(make(), engine, chunk=64)
     mixture, stems = (np.zeros(shape, np.float32) for shape in ((1, 1, 64), (1, 2, 1, 64)))
-    for wrong in [(mixture[..., :32], stems), (mixture[0], stems), (mixture, stems[:, :1])]:
+    whole = stems.astype(np.int32)
+    wrong_ones = [(mixture[..., :32], stems), (mixture[0], stems), (mixture, stems[:, :1])]
+    for wrong in [*wrong_ones, (mixture, whole)]:
         with pytest.raises(WrongCall, match="this engine takes"):
             built.process(*wrong)
     with pytest.raises(WrongCall, match="rows"):
