@@ -114,27 +114,29 @@ def soak(results: Path = RESULTS) -> str:
 
 
 def gaps(results: Path = RESULTS) -> str:
-    """Where a step's time above its floor comes from."""
-    report = _read(results, "gaps")
+    """Where a step's time above its floor comes from, on each machine."""
     situations = ("warm", "cold", "awake", "paced")
     lines = [line("", "chunk", "floor", *situations), line("---", *("---:" for _ in range(6)))]
-    for row in report["results"]:
-        steps = (row["step_ms"][name]["p50"] for name in situations)
-        cells = (f"{ms:.3f} ({ms / row['floor_ms']:.1f}×)" for ms in steps)
-        label = f"`{row['name']}` {row['precision']}"
-        lines.append(line(label, f"{row['chunk_ms']:.3g} ms", f"{row['floor_ms']:.3f}", *cells))
+    reports = [_read(folder, "gaps") for folder in _machines(results)]
+    for report in reports:
+        lines.append(line(f"**{report['machine']['core']}**", *[""] * 6))
+        for row in report["results"]:
+            steps = (row["step_ms"][name]["p50"] for name in situations)
+            cells = (f"{ms:.3f} ({ms / row['floor_ms']:.1f}×)" for ms in steps)
+            label = f"`{row['name']}` {row['precision']}"
+            lines.append(line(label, f"{row['chunk_ms']:.3g} ms", f"{row['floor_ms']:.3f}", *cells))
     note = (
         "`native`, milliseconds per step, median, and how many times the floor, in turns on one "
         "core. Warm: step after step. Cold: the same, after twice as much other memory as the "
         "second cache holds. Awake: one per chunk, the core kept busy until then. Paced: one per "
-        f"chunk, the core asleep until then, as it is live. {machine(report)}"
+        "chunk, the core asleep until then, as it is live. "
     )
-    return "\n".join([*lines, "", note])
+    return "\n".join([*lines, "", note + " ".join(machine(report) for report in reports)])
 
 
 def targets(results: Path = RESULTS) -> str:
     """What was aimed at and what each machine measured; in bold where it holds."""
-    machines = [results, *sorted(path.parent for path in results.glob("*/engines.json"))]
+    machines = _machines(results)
     found: dict[tuple[str, str], list[str]] = {}
     for column, folder in enumerate(machines):
         for aim, wanted, measured, holds in _targets(folder):
@@ -215,6 +217,11 @@ TABLES: dict[str, Callable[..., str]] = {
     "gaps": gaps,
     "targets": targets,
 }
+
+
+def _machines(results: Path) -> list[Path]:
+    """The results of the machine that was measured last, then those of others."""
+    return [results, *sorted(path.parent for path in results.glob("*/engines.json"))]
 
 
 def _read(results: Path, name: str) -> dict:
