@@ -10,7 +10,7 @@ import onnx_ir as ir
 from rtsep.engines.native import views
 from rtsep.engines.native.lowering import Lazy, Lowering, Value
 from rtsep.engines.native.nodes import Handler, attribute, axes_of, constant_of, number
-from rtsep.engines.native.plan import Load, Unsupported
+from rtsep.engines.native.plan import Gather, Load, Unsupported
 
 
 def _reshaped(low: Lowering, x: Lazy, shape: tuple[int, ...]) -> Value:
@@ -101,6 +101,13 @@ def _gather(low: Lowering, node: ir.Node, x: Lazy, indices: Value) -> Value:
     return joined(low, [sliced(low, x, axis, position, 1) for position in positions], axis)
 
 
+def _gather_elements(low: Lowering, node: ir.Node, x: Value, indices: Value) -> Value:
+    axis = attribute(node, "axis", 0) % len(x.shape)
+    source, chosen = low.view(x), low.view(indices)
+    out = low.scratch(chosen.shape, source.dtype)
+    return low.emit(Gather(out, source, chosen, axis))
+
+
 def _split(low: Lowering, node: ir.Node, x: Lazy, sizes: Value | None = None) -> list[Value]:
     axis = attribute(node, "axis", 0) % len(x.shape)
     if sizes is None:
@@ -178,6 +185,7 @@ INDEXING: dict[str, Handler] = {
     "Expand": _expand,
     "Slice": _slice,
     "Gather": _gather,
+    "GatherElements": _gather_elements,
     "Split": _split,
     "Concat": _concat,
     "Pad": _pad,

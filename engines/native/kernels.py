@@ -10,6 +10,7 @@ from rtsep.engines.native.loops import along, nest, space
 from rtsep.engines.native.plan import (
     Apply,
     Expression,
+    Gather,
     Load,
     Map,
     Narrow,
@@ -86,6 +87,8 @@ def build(operation: Operation, processor: Processor) -> Kernel:
             return _reduce(operation, processor)
         case Scan():
             return _scan(operation)
+        case Gather():
+            return _gather(operation)
         case _:
             return product(operation, processor)
 
@@ -326,3 +329,33 @@ def _scan(operation: Scan) -> Kernel:
 
     nest(code, loops.sizes, loops.strides, row)
     return kernel(code, operands.views)
+
+
+def _gather(operation: Gather) -> Kernel:
+    """Element by element: where each lies is known only now. An index beyond the end is the end."""
+    code, views = Code(), [operation.out, operation.source, operation.indices]
+    step, size = operation.source.strides[operation.axis], operation.source.shape[operation.axis]
+    still = list(operation.source.strides)
+    still[operation.axis] = 0
+    loops = space(operation.out.shape, [views[0].strides, still, views[2].strides])
+
+    def larger(a: str, b: str) -> str:
+        return code.call("i64", "llvm.smax.i64", ("i64", a), ("i64", b))
+
+    def smaller(a: str, b: str) -> str:
+        return code.call("i64", "llvm.smin.i64", ("i64", a), ("i64", b))
+
+    def element(offsets: list[str]) -> None:
+        index = code.load("%p2", "i64", offsets[2], 1, 1)
+        index = code.set(f"extractelement <1 x i64> {index}, i32 0")
+        from_end = code.set(f"add nsw i64 {index}, {size}")
+        negative = code.set(f"icmp slt i64 {index}, 0")
+        index = code.set(f"select i1 {negative}, i64 {from_end}, i64 {index}")
+        place = smaller(larger(index, "0"), str(size - 1))
+        value = code.load(
+            "%p1", operation.source.dtype, code.linear((place, step), start=offsets[1]), 1, 1
+        )
+        code.store(value, "%p0", operation.out.dtype, offsets[0], 1, 1)
+
+    nest(code, loops.sizes, loops.strides, element)
+    return kernel(code, views)

@@ -21,6 +21,7 @@ from rtsep.engines.native.plan import (
     Apply,
     Buffer,
     Expression,
+    Gather,
     Load,
     Map,
     Narrow,
@@ -289,7 +290,7 @@ class Lowering:
     def lazy_load(self, view: View) -> Lazy:
         return Lazy(view.shape, Load(view))
 
-    def emit(self, operation: Reduce | Scan | Map | Product | Norm) -> Lazy:
+    def emit(self, operation: Reduce | Scan | Gather | Map | Product | Norm) -> Lazy:
         self.plan.operations.append(operation)
         return Lazy(operation.out.shape, Load(operation.out))
 

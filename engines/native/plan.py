@@ -167,7 +167,20 @@ class Scan:
     source: View
 
 
-Operation = Map | Product | Quantise | Narrow | Norm | Reduce | Scan
+@dataclass(frozen=True)
+class Gather:
+    """`out[.., i, ..] = source[.., indices[.., i, ..], ..]` along an axis; all else is in place.
+
+    Indices, of `out`'s shape, count from the end where they are negative.
+    """
+
+    out: View
+    source: View
+    indices: View
+    axis: int
+
+
+Operation = Map | Product | Quantise | Narrow | Norm | Reduce | Scan | Gather
 
 
 @dataclass(frozen=True)
@@ -209,6 +222,8 @@ def describe(operation: Operation) -> str:
             return f"{out} {operation.kind}{list(operation.sizes)}({text(operation.source)})"
         case Scan():
             return f"{out} cumulative({operation.source})"
+        case Gather():
+            return f"{out} {operation.source} at {operation.indices} along {operation.axis}"
 
 
 def text(expression: Expression, result: str = "?") -> str:
@@ -268,6 +283,8 @@ def reads(operation: Operation) -> list[View]:
             return loads(operation.source)
         case Scan():
             return [operation.source]
+        case Gather():
+            return [operation.source, operation.indices]
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,11 +21,15 @@ from rtsep.errors import Failure, WrongCall
 from rtsep.models.base import Separator
 from rtsep.streaming import Pointwise
 
-# Small ones of each kind of network: recurrences, convolutions over two axes, transforms.
+# Small ones of each kind of network: recurrences, convolutions over two axes, transforms, windows
+# that see the first sample's reflection before it.
 _WINDOWS = dict(rate=8000, window=32, hop=8, synthesis=16)
 ARCHITECTURES = {
     "maskinference": dict(_WINDOWS, hidden=5),
     "openunmix": dict(_WINDOWS, hidden=6),
+    "openunmix, reflected": dict(
+        _WINDOWS | dict(synthesis=None, padding=16, reflect=True), hidden=6
+    ),
     "hstasnet": dict(_WINDOWS, basis=12, hidden=6),
     "unet": dict(_WINDOWS, layers=2, filters=3),
     "deepclustering": dict(_WINDOWS, hidden=5, embedding=4),
@@ -188,10 +192,10 @@ def test_every_level_of_this_processor(level, precision, monkeypatch):
     assert found.ratio >= LEAST_DB[precision], found
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_other_architectures(arch):
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_other_architectures(name):
     torch.manual_seed(4)
-    model = rtsep.create(arch, **ARCHITECTURES[arch]).eval()
+    model = rtsep.create(name.split(",")[0], **ARCHITECTURES[name]).eval()
     mixture = sound((1, model.channels, model.hop * 60), seed=3)
     mixture += np.random.default_rng(1).standard_normal(mixture.shape).astype(np.float32) * 0.01
     built, reference = (engines.build(model, name, chunk=model.hop) for name in ("native", "eager"))

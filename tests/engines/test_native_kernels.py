@@ -15,6 +15,7 @@ from rtsep.engines.native.packing import column_scales
 from rtsep.engines.native.plan import (
     Apply,
     Buffer,
+    Gather,
     Load,
     Map,
     Narrow,
@@ -255,6 +256,22 @@ def test_reductions(processor, kind, length):
 def test_cumulative_sums(processor):
     x = noise(3, 7)
     assert np.allclose(run(Scan(output(3, 7), view(x)), processor), x.cumsum(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_gather(processor, axis):
+    """Also of a view that is turned, with indices that are stretched."""
+    rng = np.random.default_rng(axis)
+    x = noise(5, 6, 7).transpose(2, 0, 1)
+    shape = tuple(3 if i == axis else size for i, size in enumerate(x.shape))
+    at = rng.integers(-x.shape[axis], x.shape[axis], shape)
+    source = views.permute(view(x.transpose(1, 2, 0).copy()), (2, 0, 1))
+    found = run(Gather(output(*shape), source, view(at, dtype="i64"), axis), processor)
+    assert np.array_equal(found, np.take_along_axis(x, at, axis))
+    one = at[:1, :1, :1]
+    stretched = views.expand(view(one, dtype="i64"), shape)
+    found = run(Gather(output(*shape), source, stretched, axis), processor)
+    assert np.array_equal(found, np.take_along_axis(x, np.broadcast_to(one, shape), axis))
 
 
 def test_views_reshape_as_numpy_does():
