@@ -57,8 +57,12 @@ def steps(rows: list[dict], path: Path) -> None:
 
 
 def chunks(rows: list[dict], path: Path) -> None:
-    """Real-time factor against the chunk."""
-    names = list(dict.fromkeys(row["name"] for row in rows))
+    """Real-time factor against the chunk, of what was measured with more than one."""
+    sizes: dict[str, set[int]] = {}
+    for row in rows:
+        sizes.setdefault(row["name"], set()).add(row["chunk"])
+    # Nothing to draw a line of is still a file to be looked at.
+    names = [name for name, found in sizes.items() if len(found) > 1] or list(sizes)
     kinds = sorted({(row["engine"], row["precision"]) for row in rows})
     figure, axes = plt.subplots(
         1, len(names), figsize=(4 * len(names), 4), squeeze=False, layout="constrained"
