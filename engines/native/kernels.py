@@ -339,19 +339,14 @@ def _gather(operation: Gather) -> Kernel:
     still[operation.axis] = 0
     loops = space(operation.out.shape, [views[0].strides, still, views[2].strides])
 
-    def larger(a: str, b: str) -> str:
-        return code.call("i64", "llvm.smax.i64", ("i64", a), ("i64", b))
-
-    def smaller(a: str, b: str) -> str:
-        return code.call("i64", "llvm.smin.i64", ("i64", a), ("i64", b))
-
     def element(offsets: list[str]) -> None:
         index = code.load("%p2", "i64", offsets[2], 1, 1)
         index = code.set(f"extractelement <1 x i64> {index}, i32 0")
         from_end = code.set(f"add nsw i64 {index}, {size}")
         negative = code.set(f"icmp slt i64 {index}, 0")
         index = code.set(f"select i1 {negative}, i64 {from_end}, i64 {index}")
-        place = smaller(larger(index, "0"), str(size - 1))
+        index = code.call("i64", "llvm.smax.i64", ("i64", index), ("i64", "0"))
+        place = code.call("i64", "llvm.smin.i64", ("i64", index), ("i64", str(size - 1)))
         value = code.load(
             "%p1", operation.source.dtype, code.linear((place, step), start=offsets[1]), 1, 1
         )
