@@ -59,6 +59,8 @@ class Engine(Protocol):
     chunk), float32 and C-contiguous. Stream sample `i` of the stems is sample `i - latency` of the
     mixture, separated. Rows that are not `active` (batch,) pause: their state stays as it is, and
     their stems are silent. `reset` makes all rows as new, or just those given.
+
+    A compiled engine has a property `call` too: see `calls.py`.
     """
 
     spec: StreamSpec

@@ -10,9 +10,11 @@ with the remainder: it is more likely a leak than a hint. Compiled; needs no tor
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from rtsep.machine import compiled
 
 SMOOTHING = 0.01  # s: time constant of the energies
 _LEAST = 1e-4  # of the energy above the band: with less than that below, it is nobody's sound
@@ -20,28 +22,35 @@ _NOTHING = 1e-30  # what is smaller would only be slow to compute with
 _Q = math.sqrt(2)  # of two band-passes in a row: an octave wide
 
 
+class Shares(NamedTuple):
+    """The state, and what is to be shared, as compiled code takes it: see `share`."""
+
+    high: np.ndarray  # (channels, most)
+    filter: np.ndarray
+    decay: float
+    delays: np.ndarray
+    energies: np.ndarray  # the last is of what is shared
+
+
 class FullBand:
     """At `rate` (Hz), for stems of which the model hears all up to `top` Hz.
 
-    The state is of `stems` and `channels`; `share` is called with what follows each other.
+    `state` is of `stems` and `channels`, and of at most `most` samples at once; `share` is called
+    with what follows each other.
     """
 
-    def __init__(self, rate: int, top: float, stems: int, channels: int):
-        self._filter = _band_pass(rate, top / math.sqrt(2))
-        self._decay = math.exp(-1 / (SMOOTHING * rate))
-        self._delays = np.zeros((stems, channels, 2, 2))
-        self._energies = np.zeros((stems + 1, channels))  # the last is what is shared
+    def __init__(self, rate: int, top: float, stems: int, channels: int, most: int):
+        self.state = Shares(
+            np.zeros((channels, most), np.float32),
+            _band_pass(rate, top / math.sqrt(2)),
+            math.exp(-1 / (SMOOTHING * rate)),
+            np.zeros((stems, channels, 2, 2)),
+            np.zeros((stems + 1, channels)),
+        )
 
     def reset(self) -> None:
-        self._delays[...] = 0
-        self._energies[...] = 0
-
-    def share(self, stems: np.ndarray, high: np.ndarray) -> None:
-        """Adds to stems (stems, channels, n), in place, their shares of `high` (channels, n).
-
-        The last stem's is left out: it is what the others leave.
-        """
-        _share(stems, high, self._filter, self._decay, self._delays, self._energies)
+        self.state.delays[...] = 0
+        self.state.energies[...] = 0
 
 
 def _band_pass(rate: int, centre: float) -> np.ndarray:
@@ -52,23 +61,22 @@ def _band_pass(rate: int, centre: float) -> np.ndarray:
     return np.array([alpha, -2 * math.cos(omega), 1 - alpha]) / (1 + alpha)
 
 
-@njit(
-    "void(float32[:,:,::1],float32[:,::1],float64[::1],float64,float64[:,:,:,::1],float64[:,::1])",
-    nogil=True,
-    cache=True,
-)
-def _share(stems, high, coefficients, decay, delays, energies):
-    b0, a1, a2 = coefficients
-    count, channels, n = stems.shape
+@compiled
+def share(shares, stems, n):
+    """Adds to the first n samples of stems (stems, channels, n or more), float32, in place, their
+    shares of `high`. The last stem's is left out: it is what the others leave."""
+    b0, a1, a2 = shares.filter
+    decay, energies = shares.decay, shares.energies
+    count, channels, _ = stems.shape
     for c in range(channels):
         for i in range(n):
-            extra = np.float64(high[c, i])
+            extra = np.float64(shares.high[c, i])
             energies[count, c] = decay * energies[count, c] + (1 - decay) * extra * extra
             total = _LEAST * energies[count, c] + _NOTHING
             for s in range(count):
                 x = np.float64(stems[s, c, i])
                 for k in range(2):
-                    d = delays[s, c, k]
+                    d = shares.delays[s, c, k]
                     y = b0 * x + d[0]
                     d[0] = d[1] - a1 * y
                     d[1] = -b0 * x - a2 * y

@@ -8,7 +8,7 @@ from small_separator import sound
 from test_pipeline import MASKS, Masks, tone
 
 import rtsep
-from rtsep.full_band import SMOOTHING, FullBand
+from rtsep.full_band import SMOOTHING, FullBand, share
 from rtsep.pipeline import Pipeline
 
 RATE = 48000
@@ -81,7 +81,9 @@ def test_the_share_is_what_the_formula_says():
     extra = np.fft.irfft(np.fft.rfft(high**2, 2 * n) * np.fft.rfft(fading, 2 * n))[..., :n]
     known = stems + energies / (energies.sum(axis=0) + 1e-4 * extra) * high
     shared = stems.copy()
-    FullBand(RATE, top, 3, 1).share(shared, high)
+    band = FullBand(RATE, top, 3, 1, n)
+    band.state.high[...] = high
+    share(band.state, shared, n)
     late = slice(200, None)  # before that the energies are next to nothing
     assert np.abs(shared[:2, :, late] - known[:2, :, late]).max() < 1e-4
     assert np.array_equal(shared[2], stems[2])

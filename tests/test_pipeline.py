@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsep.engines.protocol import StreamSpec
-from rtsep.errors import WrongCall
+from rtsep.errors import Failure, WrongCall
 from rtsep.pipeline import Pipeline
 
 RATES = [16000, 44100, 48000, 96000]
@@ -216,12 +216,31 @@ def test_nan_from_the_engine_resets_that_row_and_is_told(rate):
 def test_steps_are_timed_and_closing_closes_the_engine():
     engine = Masks()
     pipeline = Pipeline(engine, 16000, 1)
-    times = []
-    pipeline.on_step = times.append
     pipeline.process(np.zeros((1, 640), np.float32))
-    assert len(times) == 10 and all(ns > 0 for ns in times)
+    assert pipeline.steps == 10
+    assert (pipeline.passage.ns[:10] > 0).all() and not pipeline.passage.ns[10:].any()
     pipeline.close()
     assert engine.closed
+    with pytest.raises(Failure, match="closed"):
+        pipeline.process(np.zeros((1, 640), np.float32))
+
+
+@pytest.mark.parametrize("error", [Failure("out of memory"), KeyboardInterrupt()])
+def test_what_a_step_raises_is_raised(error):
+    engine = Masks()
+    pipeline = Pipeline(engine, 48000, 1)
+    x = tone(3000, 48000)
+    y = pipeline.process(x)
+    engine.process, process = lambda *_: raising(error), engine.process
+    with pytest.raises(type(error)):
+        pipeline.process(x)
+    engine.process = process
+    pipeline.reset()
+    assert np.array_equal(pipeline.process(x), y)
+
+
+def raising(error):
+    raise error
 
 
 def test_it_starts_anew_after_reset():

@@ -17,7 +17,7 @@ from small_separator import save_model, sound, write
 import rtsep
 from rtsep import offline
 from rtsep.errors import Failure, WrongCall
-from rtsep.pipeline import build
+from rtsep.pipeline import Pipeline, build
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +173,7 @@ def test_a_model_that_gives_nan_is_a_failure_and_leaves_nothing(folder, path):
         def process(self, mixture, stems, active=None):
             stems[...] = np.nan
 
-    pipeline = build(path, 16_000, 1)
-    pipeline.engine = Broken(pipeline.engine)
+    pipeline = Pipeline(Broken(build(path, 16_000, 1).engine), 16_000, 1)
     with pytest.raises(Failure, match="nan.wav: the model gave NaN"):
         offline.separate_file(file, folder / "deep" / "nan", pipeline)
     assert not (folder / "deep").exists()

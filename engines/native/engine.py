@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from rtsep.engines.base import Base
 from rtsep.engines.buffered import aligned
+from rtsep.engines.calls import FUNCTION, Call
 from rtsep.engines.native.processor import Loaded
 from rtsep.engines.protocol import StreamSpec
 
@@ -23,9 +23,7 @@ class Native(Base):
         """`layout` is what `memory.layout` gives."""
         super().__init__(spec)
         self._code: Loaded | None = Loaded(code)
-        self._step = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
-            self._code.address("step")
-        )
+        self._step = FUNCTION(self._code.address("step"))
         self._arena = aligned((layout["size"],), "uint8")
         self._block = aligned((len(weights),), "uint8")
         self._block[:] = np.frombuffer(weights, np.uint8)
@@ -34,6 +32,18 @@ class Native(Base):
         self._stems = self._array(layout["stems"], "float32", spec.stems_shape)
         self._leaves = [_Leaf(self._arena, **leaf) for leaf in layout["leaves"]]
         self.reset()
+
+    @property
+    def call(self) -> Call:
+        """A step for compiled code, on the engine's own sound: nothing is copied."""
+        self._check_open()
+        return Call(
+            self._code.address("step"),
+            *self._places,
+            self._mixture,
+            self._stems,
+            (self, self._code),
+        )
 
     def close(self) -> None:
         super().close()

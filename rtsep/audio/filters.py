@@ -73,6 +73,18 @@ class LowPass:
         return np.ascontiguousarray(table, np.float32)
 
 
+class Straight:
+    """No filter: samples as they are, between two rates that are the same."""
+
+    passband = stopband = 0.5
+
+    def half_width(self, low_rate: int) -> Fraction:
+        return Fraction(0)
+
+    def rows(self, behind: np.ndarray, rate_in: int, low_rate: int) -> np.ndarray:
+        return np.ones((len(behind), 1), np.float32)
+
+
 FILTERS = {"standard": LowPass(half=16, attenuation=80.0), "short": LowPass(half=8, attenuation=60)}
 """By name: 1 ms and 0.5 ms each way between 48 and 16 kHz."""
 

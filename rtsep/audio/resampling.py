@@ -12,28 +12,48 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import floor
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from rtsep.audio.filters import PHASES, find
+from rtsep.audio.filters import PHASES, Straight, find
 from rtsep.audio.rates import check_rate
+from rtsep.errors import WrongCall
+from rtsep.machine import compiled, compiled_sums, inlined
 
 _PIECE = 4096  # input samples taken at once
+
+FILLED = 0  # columns of the history that are in use
+TAKEN = 1  # input samples so far; the newest is in column filled - 1
+GIVEN = 2  # output samples so far
+
+
+class Resampling(NamedTuple):
+    """A resampler as compiled code takes it: see `resample`."""
+
+    table: np.ndarray  # (rows, taps), oldest tap first
+    history: np.ndarray  # (channels, columns)
+    at: np.ndarray  # int64: FILLED, TAKEN, GIVEN
+    up: int
+    down: int
+    offset: int
+    fraction: float
+    scale: float  # rows per phase; 0: one row each
 
 
 class Resampler:
     """From `rate_in` to `rate_out` (Hz, any two integers in `RATES`), float32, channels first.
 
     `filter`: "standard" (80 dB, flat to 0.42 of the lower rate) or "short" (60 dB, half the delay,
-    flat to 0.39). `delay` is in seconds, exact; by default it is half the filter's length, the
-    least that needs no input beyond the moment that is computed. Another one moves the output's
-    phase by any fraction of a sample; a negative one lets output sample 0 stand for a time after
-    input sample 0, and the first outputs wait for their input.
+    flat to 0.39); None, between equal rates alone: none, samples stay what they are. `delay` is in
+    seconds, exact; by default it is half the filter's length, the least that needs no input beyond
+    the moment that is computed. Another one moves the output's phase by any fraction of a sample
+    (of whole samples where there is no filter); a negative one lets output sample 0 stand for a
+    time after input sample 0, and the first outputs wait for their input.
 
     Memory is fixed: a table of at most 1025 rows of `taps` coefficients, and a history of
     `taps + 4096` samples per channel (and what a delay beyond the default adds). `process` itself
-    returns a new array.
+    returns a new array. `state` is what compiled code calls `resample` with.
 
     Raises `WrongCall` for rates outside `RATES` and unknown filters.
     """
@@ -43,12 +63,14 @@ class Resampler:
         rate_in: int,
         rate_out: int,
         channels: int,
-        filter: str = "standard",
+        filter: str | None = "standard",
         delay: Fraction | None = None,
     ):
         for rate in (rate_in, rate_out):
             check_rate(rate)
-        low_pass = find(filter)
+        if filter is None and rate_in != rate_out:
+            raise WrongCall(f"no filter between {rate_in} and {rate_out} Hz: name one")
+        low_pass = Straight() if filter is None else find(filter)
         low = min(rate_in, rate_out)
         half_width = low_pass.half_width(low)
         self.rate_in, self.rate_out, self.channels = rate_in, rate_out, channels
@@ -58,73 +80,48 @@ class Resampler:
         self.stopband: float = low_pass.stopband * low  # Hz
 
         ratio = Fraction(rate_out, rate_in)
-        self._up, self._down = ratio.numerator, ratio.denominator
+        up = ratio.numerator
         # The newest input of output k is floor(k * down / up + lead): lead is where the filter's
         # right end lies. In units of 1 / up of an input sample: an integer, and a fraction that is
         # the same for all outputs and therefore belongs to the table.
-        lead = (half_width - self.delay) * rate_in * self._up
-        self._offset = floor(lead)
-        self._table, self._scale = _coefficients(
-            low_pass, rate_in, low, self._up, float(lead - self._offset)
-        )
-        self._fraction = float(lead - self._offset)
-        self.taps: int = self._table.shape[1]
+        lead = (half_width - self.delay) * rate_in * up
+        offset = floor(lead)
+        table, scale = _coefficients(low_pass, rate_in, low, up, float(lead - offset))
+        self.taps: int = table.shape[1]
         # Before the first input sample there is silence, as far back as output 0 looks.
-        self._silence = self.taps - 1 + max(0, -(self._offset // self._up))
-        self._history = np.zeros((channels, self._silence + self.taps + _PIECE), np.float32)
+        self._silence = self.taps - 1 + max(0, -(offset // up))
+        history = np.zeros((channels, self._silence + self.taps + _PIECE), np.float32)
+        self.state = Resampling(
+            table,
+            history,
+            np.zeros(3, np.int64),
+            up,
+            ratio.denominator,
+            offset,
+            float(lead - offset),
+            scale,
+        )
         self.reset()
 
     def reset(self) -> None:
         """As new: the next input sample is number 0 again."""
-        self._history[:, : self._silence] = 0
-        self._filled = self._silence  # columns of the history that are in use
-        self._taken = 0  # input samples so far; the newest is in column filled - 1
-        self._given = 0  # output samples so far
+        self.state.history[:, : self._silence] = 0
+        self.state.at[:] = self._silence, 0, 0
 
     def computable(self, n: int) -> int:
         """How many output samples there are after `n` input samples."""
-        return max(0, (n * self._up - 1 - self._offset) // self._down + 1)
+        return max(0, (n * self.state.up - 1 - self.state.offset) // self.state.down + 1)
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """The next output samples (channels, m), m = computable(all input) - all output.
 
         `x` is (channels, n) with any n, 0 included.
         """
-        n = x.shape[1]
-        y = np.empty((self.channels, self.computable(self._taken + n) - self._given), np.float32)
-        done = 0
-        for begin in range(0, n, _PIECE):
-            done = self._piece(x[:, begin : begin + _PIECE], y, done)
-        if n == 0 and y.shape[1]:  # a delay so long that the first outputs need no input at all
-            self._piece(x, y, 0)
+        n, at = x.shape[1], self.state.at
+        count = self.computable(int(at[TAKEN]) + n) - int(at[GIVEN])
+        y = np.empty((self.channels, count), np.float32)
+        resample(self.state, np.ascontiguousarray(x, np.float32), n, y)
         return y
-
-    def _piece(self, x: np.ndarray, y: np.ndarray, done: int) -> int:
-        n = x.shape[1]
-        if self._filled + n > self._history.shape[1]:
-            self._forget()
-        self._history[:, self._filled : self._filled + n] = x
-        self._filled += n
-        self._taken += n
-        count = self.computable(self._taken) - self._given
-        if count:
-            newest, phase = divmod(self._given * self._down + self._offset, self._up)
-            newest += self._filled - self._taken
-            _filter(
-                self._history, self._table, newest, phase, self._down, self._up,
-                self._fraction, self._scale, y, done, count,
-            )  # fmt: skip
-            self._given += count
-        return done + count
-
-    def _forget(self) -> None:
-        """Moves what later outputs still look at to the front."""
-        newest = (self._given * self._down + self._offset) // self._up
-        first = newest + self._filled - self._taken - self.taps + 1
-        first = min(first, self._filled)  # outputs that wait for far input need nothing yet
-        kept = self._filled - first
-        self._history[:, :kept] = self._history[:, first : self._filled].copy()
-        self._filled = kept
 
 
 def _coefficients(low_pass, rate_in: int, low: int, up: int, fraction: float):
@@ -138,31 +135,72 @@ def _coefficients(low_pass, rate_in: int, low: int, up: int, fraction: float):
     return low_pass.rows(steps, rate_in, low), 0.0 if exact else PHASES / up
 
 
-@numba.njit(
-    "void(float32[:,::1],float32[:,::1],int64,int64,int64,int64,float64,float64,float32[:,::1],int64,int64)",
-    nogil=True,
-    cache=True,
-    fastmath={"reassoc", "contract", "nsz"},  # the order within a sum is the compiler's, but fixed
-)
-def _filter(history, table, newest, phase, down, up, fraction, scale, y, begin, count):
-    taps = table.shape[1]
+@compiled
+def resample(r, x, n, y):
+    """Takes the first n samples of x (channels, n or more), and puts all that can be computed of
+    them at the beginning of y (channels, as much or more); how much that is."""
+    done = begin = np.int64(0)
+    while True:
+        size = min(n - begin, _PIECE)
+        done = _piece(r, x, begin, size, y, done)
+        begin += size
+        if begin >= n:
+            return done
+
+
+@inlined
+def _piece(r, x, begin, n, y, done):
+    at, history = r.at, r.history
+    if at[FILLED] + n > history.shape[1]:
+        _forget(r)
     for channel in range(history.shape[0]):
-        sound = history[channel]
-        n, r = newest, phase
+        for i in range(n):
+            history[channel, at[FILLED] + i] = x[channel, begin + i]
+    at[FILLED] += n
+    at[TAKEN] += n
+    count = max(0, (at[TAKEN] * r.up - 1 - r.offset) // r.down + 1) - at[GIVEN]
+    if count > 0:
+        place = at[GIVEN] * r.down + r.offset
+        newest = place // r.up + at[FILLED] - at[TAKEN]
+        _filter(r, newest, place % r.up, y, done, count)
+        at[GIVEN] += count
+    return done + count
+
+
+@inlined
+def _forget(r):
+    """Moves what later outputs still look at to the front."""
+    at, history = r.at, r.history
+    newest = (at[GIVEN] * r.down + r.offset) // r.up
+    first = newest + at[FILLED] - at[TAKEN] - r.table.shape[1] + 1
+    first = min(first, at[FILLED])  # outputs that wait for far input need nothing yet
+    kept = at[FILLED] - first
+    for channel in range(history.shape[0]):
+        for i in range(kept):
+            history[channel, i] = history[channel, first + i]
+    at[FILLED] = kept
+
+
+@compiled_sums
+def _filter(r, newest, phase, y, begin, count):
+    table, taps = r.table, r.table.shape[1]
+    for channel in range(r.history.shape[0]):
+        sound = r.history[channel]
+        n, row = newest, phase
         for k in range(begin, begin + count):
             first = n - taps + 1
             total = np.float32(0)
-            if scale == 0.0:
+            if r.scale == 0.0:
                 for i in range(taps):
-                    total += table[r, i] * sound[first + i]
+                    total += table[row, i] * sound[first + i]
             else:
-                place = (r + fraction) * scale
-                row = min(int(place), table.shape[0] - 2)
-                weight = np.float32(place - row)
+                place = (row + r.fraction) * r.scale
+                low_row = min(int(place), table.shape[0] - 2)
+                weight = np.float32(place - low_row)
                 for i in range(taps):
-                    low, high = table[row, i], table[row + 1, i]
+                    low, high = table[low_row, i], table[low_row + 1, i]
                     total += (low + weight * (high - low)) * sound[first + i]
             y[channel, k] = total
-            r += down
-            n += r // up
-            r %= up
+            row += r.down
+            n += row // r.up
+            row %= r.up

@@ -90,9 +90,9 @@ from rtsep.live.layout import (
     WORKER,
     XRUNS,
 )
-from rtsep.live.native import WAKES_BY_OFFSET, address_of, c_function, compiled, nap, now, post
 from rtsep.live.ring import load, overrun, publish, reserve, set_flags, worst_flag, written
 from rtsep.live.safety import FULL_SCALE, aim_input, input_gain, meter, protect
+from rtsep.machine import WAKES_BY_OFFSET, address_of, c_function, compiled, now, pause, post
 
 _ULONG = types.uint64 if ctypes.sizeof(ctypes.c_ulong) == 8 else types.uint32
 SIGNATURE = types.int32(types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr)
@@ -110,6 +110,7 @@ CONTINUE, COMPLETE = 0, 1
 RESTS = len(at.CAUSES)  # the worker rests in silence, or nobody is to be heard: no miss
 _XRUN = 0b1111  # PortAudio's four flags for lost or late buffers, without "priming"
 MORE_AT_ONCE = 1 << 16  # our own flag: the host handed over more at once than was agreed on
+_NAP = 20_000  # ns between looks of a callback that waits
 _WORDS = 1 << 40  # more than any block holds: views of it are never bounds-checked
 
 
@@ -219,7 +220,7 @@ def _wait(h, end, clock):
     while not (_ready(h, end) and _taped(h, clock)) and now(scratch) < until:
         if load(h, WORKER) == at.DEAD or load(h, STOP):
             return
-        nap(scratch)
+        pause(_NAP, scratch)
 
 
 @compiled

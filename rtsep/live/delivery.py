@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtsep.live.native import compiled
+from rtsep.machine import compiled
 
 # A delivery that came so often, and in so large a share of all, is the host's way, and no hiccup: a
 # busy machine wakes the host late a few times a second.

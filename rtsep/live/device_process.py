@@ -37,9 +37,9 @@ from rtsep.live.devices import INPUT, OUTPUT, Device, devices, name_client, quie
 from rtsep.live.gate import Gate
 from rtsep.live.intake import Intake
 from rtsep.live.layout import ACTIVE, FINISH, Block
-from rtsep.live.native import WAKES_BY_OFFSET
 from rtsep.live.streams import SILENT, Streams
 from rtsep.live.wakeup import Wakeup
+from rtsep.machine import WAKES_BY_OFFSET
 
 _PATIENCE = 20.0  # s for the first calls
 

@@ -17,7 +17,7 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from rtsep.live.callback import CONTINUE, PROTOTYPE, SIGNATURE
-from rtsep.live.native import (
+from rtsep.machine import (
     address_of,
     c_function,
     fence,

@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from rtsep.live.delivery import at_once
-from rtsep.live.native import compiled, load_acquire, store_release
+from rtsep.machine import compiled, load_acquire, store_release
 
 SLEW = 20e-6  # a second: the ratio's steepest change
 MEMORY = 20.0  # s that the line looks back on

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtsep.live.native import compiled
+from rtsep.machine import compiled
 
 # Offsets in the state.
 POSITION = 0  # frames so far

@@ -28,7 +28,7 @@ from rtsep.live.delivery import at_once
 from rtsep.live.door import call_c, left
 from rtsep.live.intake import LARGEST, pull
 from rtsep.live.layout import attach
-from rtsep.live.native import (
+from rtsep.machine import (
     address_of,
     c_function,
     compiled,

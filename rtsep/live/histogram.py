@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from rtsep.live.layout import BINS
-from rtsep.live.native import compiled
+from rtsep.machine import compiled
 
 PER_OCTAVE = 16
 LEAST = 100.0  # ns: the upper edge of bin 0

@@ -25,7 +25,7 @@ from rtsep.live import drift
 from rtsep.live.callback import CONTINUE, SIGNATURE
 from rtsep.live.drift import FRACTION, IN_FRAMES, RATIO, SEAT, WHOLE, came_in, passed, steer
 from rtsep.live.fade import PRESENT, cover
-from rtsep.live.native import c_function, compiled, load_acquire, now, pointer_to, store_release
+from rtsep.machine import c_function, compiled, load_acquire, now, pointer_to, store_release
 
 LARGEST = 1 << 15  # frames of a call
 LATE_INPUT, LOST_INPUT = 1, 2  # PortAudio's flags: input underflow and overflow

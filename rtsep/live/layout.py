@@ -90,7 +90,7 @@ _g = _lines(20)
     ON_MISS,
     HISTORY,  # index into float32: the last 2 · FADE corrections of each output channel
     FALL,  # index into float32: the falling half-cosine, FADE values
-    WAKE,  # the semaphore to post: its byte in the block, or its address (see native.py)
+    WAKE,  # the semaphore to post: its byte in the block, or its address (see machine.py)
     SIZE,  # bytes
     FADE_UP,  # samples over which the output rises when the run begins, or a device is back
     CROSS,  # length of what leads from one worker to the next: 20 ms in samples

@@ -13,7 +13,7 @@ from numba import carray
 from rtsep.live.callback import CONTINUE, SIGNATURE
 from rtsep.live.door import call_c
 from rtsep.live.intake import LARGEST
-from rtsep.live.native import c_function, pointer_to
+from rtsep.machine import c_function, pointer_to
 
 (
     RUN,  # address of the run's block: 0 where there is none

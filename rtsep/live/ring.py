@@ -22,7 +22,7 @@ from rtsep.live.layout import (
     WRITTEN,
     Block,
 )
-from rtsep.live.native import compiled, fence, load_acquire, store_release
+from rtsep.machine import compiled, fence, load_acquire, store_release
 
 OK, NOT_YET, OVERRUN = 0, 1, 2
 

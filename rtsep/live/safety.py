@@ -38,7 +38,7 @@ from rtsep.live.layout import (
     STEM,
     STEMS,
 )
-from rtsep.live.native import compiled
+from rtsep.machine import compiled
 
 # A converter of 16 bit that clips says no more than this.
 FULL_SCALE = 32767 / 32768

@@ -14,35 +14,19 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
-import time
 
 from rtsep.errors import Failure
 from rtsep.live.layout import SEMAPHORES, WAKE, Block
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 
 
 class _Shared:
     """Linux: a sem_t in the block."""
 
     def __init__(self, block: Block, ring: int, create: bool):
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._semaphore = ctypes.c_void_p(block.address + SEMAPHORES[ring])
+        self.address = block.address + SEMAPHORES[ring]
         self.handle = SEMAPHORES[ring]  # from the block's first byte, so that any process may call
-        if create and self._libc.sem_init(self._semaphore, 1, 0):
+        if create and ctypes.CDLL(None).sem_init(ctypes.c_void_p(self.address), 1, 0):
             raise Failure("this system has no process-shared semaphores")
-
-    def wait(self, seconds: float) -> bool:
-        # By the clock that nobody sets; only old C libraries have no such wait.
-        steady = hasattr(self._libc, "sem_clockwait")
-        clock = time.CLOCK_MONOTONIC if steady else time.CLOCK_REALTIME
-        end = time.clock_gettime_ns(clock) + int(seconds * 1e9)
-        until = ctypes.byref(_Timespec(*divmod(end, 1_000_000_000)))
-        if steady:
-            return self._libc.sem_clockwait(self._semaphore, clock, until) == 0
-        return self._libc.sem_timedwait(self._semaphore, until) == 0
 
     def close(self) -> None:
         pass  # it goes with the block
@@ -62,17 +46,14 @@ class _Named:
             self.handle = self._libc.sem_open(name, 0)
         if self.handle in (None, ctypes.c_void_p(-1).value):
             raise Failure("no semaphore to wake the worker with")
-        self._semaphore, self._name, self._create = ctypes.c_void_p(self.handle), name, create
+        self.address, self._name, self._create = self.handle, name, create
         self._closed = threading.Event()
         if not create:
             threading.Thread(target=self._tick, daemon=True).start()
 
     def _tick(self) -> None:
         while not self._closed.wait(0.1):
-            self._libc.sem_post(self._semaphore)
-
-    def wait(self, seconds: float) -> bool:
-        return self._libc.sem_wait(self._semaphore) == 0
+            self._libc.sem_post(ctypes.c_void_p(self.address))
 
     def close(self) -> None:
         self._closed.set()
@@ -90,10 +71,7 @@ class _Handle:
         self.handle = self._kernel.CreateSemaphoreW(None, 0, 1 << 30, name)
         if not self.handle:
             raise Failure("no semaphore to wake the worker with")
-
-    def wait(self, seconds: float) -> bool:
-        handle = ctypes.c_void_p(self.handle)
-        return self._kernel.WaitForSingleObject(handle, int(seconds * 1000)) == 0
+        self.address = self.handle
 
     def close(self) -> None:
         self._kernel.CloseHandle(ctypes.c_void_p(self.handle))
@@ -115,9 +93,10 @@ class Wakeup:
     def lead(self) -> None:
         self._block.i64[WAKE] = self._it.handle
 
-    def wait(self, seconds: float) -> bool:
-        """Until somebody posts: True; or for about so long: False."""
-        return self._it.wait(seconds)
+    @property
+    def address(self) -> int:
+        """What compiled code waits on, in this process: see `machine.wait`."""
+        return self._it.address
 
     def close(self) -> None:
         self._it.close()

@@ -22,7 +22,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from fractions import Fraction
 from importlib import import_module
 from math import lcm
@@ -30,49 +29,34 @@ from math import lcm
 import numpy as np
 
 from rtsep.errors import Failure
-from rtsep.live import latency, realtime
+from rtsep.live import carrier, latency, realtime
 from rtsep.live.child import on_hang_up, voice
-from rtsep.live.histogram import count
 from rtsep.live.layout import (
-    BEAT_A,
-    BEAT_B,
-    BUSY,
     CAPTURE,
     CHANNELS,
     EPOCH,
     IDLE,
     IDLE_AFTER,
     IDLED,
-    INVALID,
     JUMPED,
     JUMPS,
     LATENCY,
     PATIENCE,
     POSITION,
-    PROCESSED,
     RATE,
-    RESETS,
     RESTING,
     STEMS_A,
     STEMS_B,
-    STEP_HISTOGRAM,
-    STEP_MAX,
-    STEPS,
     STOP,
-    VALID,
     Block,
 )
-from rtsep.live.ring import OK, Ring
+from rtsep.live.ring import Ring
 from rtsep.live.wakeup import Wakeup
 from rtsep.pipeline import Pipeline
 
 BEHIND = 0.5  # s of sound: more than that is not made up for, the worker jumps to now
-QUIET = 10 ** (-70 / 20)  # no sample above this: silence
 WARM_UP = 0.1  # s after a jump or at a restart: the network has heard too little for our ears
 PRIORITY = 60
-# s between looks of a worker that is not heard yet, or no longer: the callback wakes the other one,
-# and that one can't be asked to pass it on, since it may be replaced for being late.
-_UNHEARD = 0.0005
 
 
 class Worker:
@@ -84,6 +68,8 @@ class Worker:
 
     `epoch`: which of the run's workers it is. While another one is heard it counts nothing.
     `slots`: where its stems stand in the ring's frames (default: one after the other).
+
+    What it does all the time is compiled (`carrier.py`); what happens rarely is here.
     """
 
     def __init__(
@@ -93,22 +79,34 @@ class Worker:
         ring: int = STEMS_A,
         epoch: int = 0,
         slots: list[int] | None = None,
+        wakeup: int = 0,
     ):
-        self._pipeline, self._block, self._epoch = pipeline, block, epoch
-        self._slots = list(range(len(pipeline.stems))) if slots is None else slots
+        """`wakeup`: the address of the semaphore that `work` waits on."""
+        self._pipeline, self._block = pipeline, block
         self._capture, self._stems = Ring(block, CAPTURE), Ring(block, ring)
-        self._rate, self._channels = int(block.i64[RATE]), int(block.i64[CHANNELS])
+        self._rate, channels = int(block.i64[RATE]), int(block.i64[CHANNELS])
+        self._resting = False
         spec = pipeline.engine.spec
         # About one step at a time, so that what is ready is handed out at once.
-        self._piece = -(-spec.chunk * pipeline.rate // spec.rate)
-        self._frames = np.empty((self._piece, self._capture.width), np.float32)
-        self._flags = np.empty(self._piece, np.uint8)
-        self._position = 0
-        self._quiet = 0  # samples of silence up to the position
-        self._resting = False
-        self._warm = 0  # outputs before this time are not fit to be heard
-        self._resets = pipeline.resets
-        pipeline.on_step = self._timed
+        piece = -(-spec.chunk * pipeline.rate // spec.rate)
+        most = piece + pipeline.latency
+        stems = len(pipeline.stems)
+        self._at = np.zeros(carrier.COUNTS, np.int64)
+        self._at[[carrier.NUMBER, carrier.RING, carrier.WAKEUP]] = epoch, ring, wakeup
+        self._carrier = carrier.Carrier(
+            pipeline.passage,
+            self._at,
+            block.i64,
+            block.f32,
+            block.u8,
+            np.array(range(stems) if slots is None else slots, np.int64),
+            int(BEHIND * self._rate),
+            np.zeros((piece, channels), np.float32),
+            np.zeros(piece, np.uint8),
+            np.zeros((channels, piece), np.float32),
+            np.zeros((stems, channels, most), np.float32),
+            np.zeros((most, self._stems.width), np.float32),
+        )
 
     def join(self, unit: int, warm: int | None = None) -> None:
         """Takes part in a run that is under way, of blocks of `unit` samples.
@@ -129,127 +127,70 @@ class Worker:
         start = max(start, -(-self._stems.written // cycle) * cycle)
         if start > 0:
             self._stems.skip(start, JUMPED)
-            self._warm = start + warm
-        self._position = start
+            self._at[carrier.WARM] = start + warm
+        self._at[carrier.HERE] = start
 
-    @property
-    def heard(self) -> bool:
-        return self._block.i64[EPOCH] == self._epoch
+    def work(self, orphaned=lambda: False) -> None:
+        """Carries, and waits while there is nothing, until told to stop."""
+        while not orphaned():
+            event = carrier.carry(self._carrier, False)
+            if event == carrier.STOPPED:
+                return
+            self._see_to(event)
 
     def advance(self) -> bool:
         """Takes a piece if there is one. False: nothing is waiting."""
-        h = self._block.i64
-        end = self._capture.written
-        waiting = end - self._position
-        if waiting <= 0:
-            return False
-        if waiting > BEHIND * self._rate and not h[PATIENCE]:
-            self._jump(end)
-            return True
-        if h[IDLE_AFTER] and self._rests(end):
-            return True
-        n = min(waiting, self._piece)
-        frames = self._frames[:n]
-        if self._capture.read_into(self._position, frames, self._flags[:n]) != OK:
-            self._jump(end)
-            return True
-        self._quiet = 0 if _peak(frames) > QUIET else self._quiet + n
-        began = time.perf_counter_ns()
-        stems = self._pipeline.process(np.ascontiguousarray(frames.T))
-        self._write(stems)
-        self._position += n
-        self._count(BUSY, time.perf_counter_ns() - began)
-        self._count(PROCESSED, n)
-        self._tell(POSITION, self._position)
-        return True
+        event = carrier.carry(self._carrier, True)
+        self._see_to(event)
+        return event != carrier.WAITING
 
-    def _rests(self, end: int) -> bool:
-        """Lets the sound up to `end` go if it is silent, and has been for long."""
-        if self._quiet < self._block.i64[IDLE_AFTER] or not self._silent(end):
+    def _see_to(self, event: int) -> None:
+        if event == carrier.BEHIND:
+            self._jump(self._capture.written)
+        elif event == carrier.SILENT:
+            self._rest(self._capture.written)
+        elif event == carrier.RAISED:
+            self._pipeline.check()
+
+    def _rest(self, end: int) -> None:
+        """Lets the sound up to `end` go if it is silent."""
+        c, begin = self._carrier, int(self._at[carrier.HERE])
+        if not carrier.silent(c.h, c.f32, c.u8, begin, end, c.frames, c.flags):
             self._resting = False
+            self._at[carrier.QUIET_FOR] = 0
             self._tell(RESTING, 0)
-            return False
+            return
         if not self._resting:
             self._pipeline.reset()
             self._resting = True
         self._tell(RESTING, 1)
-        self._count(IDLED, end - self._position)
+        self._count(IDLED, end - begin)
         self._stems.skip(end, IDLE)
-        self._position = end
-        self._tell(POSITION, end)
-        return True
-
-    def _silent(self, end: int) -> bool:
-        for start in range(self._position, end, self._piece):
-            frames = self._frames[: min(self._piece, end - start)]
-            status = self._capture.read_into(start, frames, self._flags[: len(frames)])
-            if status != OK or _peak(frames) > QUIET:
-                self._quiet = 0
-                return False
-        return True
-
-    def _write(self, stems: np.ndarray) -> None:
-        """Stems (stems, channels, m) to the ring."""
-        m = stems.shape[-1]
-        if not m:
-            return
-        frames = np.zeros((m, self._stems.width // self._channels, self._channels), np.float32)
-        frames[:, self._slots] = np.moveaxis(stems, -1, 0)
-        frames = frames.reshape(m, -1)
-        start = self._stems.written
-        cold = min(max(self._warm - start, 0), m)
-        flag = VALID if self._pipeline.valid else INVALID
-        self._count(RESETS, self._pipeline.resets - self._resets)
-        self._resets = self._pipeline.resets
-        if cold:
-            self._stems.write(frames[:cold], JUMPED)
-        if cold < m:
-            self._stems.write(frames[cold:], flag)
+        self._go_to(end)
 
     def _jump(self, now: int) -> None:
         """Leaves out what can't be made up for, and starts afresh at time `now`."""
         self._pipeline.reset()
         self._stems.skip(now, JUMPED)
-        self._position = now
-        self._warm = now + int(WARM_UP * self._rate)
+        self._at[carrier.WARM] = now + int(WARM_UP * self._rate)
         self._count(JUMPS, 1)
-        self._tell(POSITION, now)
+        self._go_to(now)
+
+    def _go_to(self, time: int) -> None:
+        self._at[carrier.HERE] = time
+        self._tell(POSITION, time)
+
+    @property
+    def _heard(self) -> bool:
+        return self._block.i64[EPOCH] == self._at[carrier.NUMBER]
 
     def _count(self, slot: int, n: int) -> None:
-        if self.heard:
+        if self._heard:
             self._block.i64[slot] += n
 
     def _tell(self, slot: int, value: int) -> None:
-        if self.heard:
+        if self._heard:
             self._block.i64[slot] = value
-
-    def _timed(self, ns: int) -> None:
-        if not self.heard:
-            return
-        h = self._block.i64
-        h[STEPS] += 1
-        h[STEP_MAX] = max(h[STEP_MAX], ns)
-        count(h, STEP_HISTOGRAM, int(ns))
-
-
-def _peak(frames: np.ndarray) -> float:
-    return max(frames.max(), -frames.min())
-
-
-def work(worker: Worker, block: Block, wakeup: Wakeup, ring: int, orphaned=lambda: False) -> None:
-    """Steps while there is something, waits while there is nothing, until told to stop.
-
-    `wakeup`: of stem ring `ring`, which it fills.
-    """
-    h, beat = block.i64, (BEAT_A, BEAT_B)[ring]
-    while not h[STOP] and not orphaned():
-        h[beat] += 1
-        if worker.advance():
-            continue
-        if worker.heard:
-            wakeup.wait(0.05)
-        else:
-            time.sleep(_UNHEARD)
 
 
 def build(job: dict, progress) -> Pipeline:
@@ -339,19 +280,24 @@ def _run(pipeline: Pipeline, request: dict, say, parent: int) -> None:
         ring = request["ring"]
         wakeup = Wakeup(block, ring)
         worker = Worker(
-            pipeline, block, (STEMS_A, STEMS_B)[ring], request["epoch"], request["slots"]
+            pipeline,
+            block,
+            (STEMS_A, STEMS_B)[ring],
+            request["epoch"],
+            request["slots"],
+            wakeup.address,
         )
         on_hang_up(closed.set)
         granted = [realtime.settle(), realtime.stay(), realtime.hurry(PRIORITY)]
         say(running=", ".join(reversed(granted)))
         if request["begin"] is not None:
             worker.join(**request["begin"])
-        work(worker, block, wakeup, ring, lambda: closed.is_set() or os.getppid() != parent)
+        worker.work(lambda: closed.is_set() or os.getppid() != parent)
         wakeup.close()
 
 
 def _rehearse(pipeline: Pipeline) -> None:
-    """A fifth of a second of silence in a block of its own, as in earnest.
+    """A fifth of a second of silence in a block of its own, as in earnest, and the same at rest.
 
     So everything is compiled, loaded and touched before the first real step.
     """
@@ -363,11 +309,15 @@ def _rehearse(pipeline: Pipeline) -> None:
         block=n,
         latency=0,
     ) as block:
-        Ring(block, CAPTURE).write(np.zeros((n, pipeline.channels), np.float32))
         worker = Worker(pipeline, block)
-        while worker.advance():
-            pass
-    pipeline.on_step = None
+        for idle_after in (0, 1):
+            block.i64[IDLE_AFTER] = idle_after
+            Ring(block, CAPTURE).write(np.zeros((n, pipeline.channels), np.float32))
+            while worker.advance():
+                pass
+        block.i64[STOP] = 1
+        worker.work()
+        del worker  # it looks at the block's memory, which could not be let go of
     pipeline.reset()
 
 

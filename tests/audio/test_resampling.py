@@ -133,10 +133,12 @@ def test_silence_stays_exactly_silent_and_a_constant_constant():
 
 def test_memory_does_not_grow():
     resampler = Resampler(44100, 16000, 2)
-    size = resampler._history.nbytes + resampler._table.nbytes
+    history, table, *_ = resampler.state
+    size = history.nbytes + table.nbytes
     for n in (1, 10_000, 7, 40_000):
         resampler.process(np.ones((2, n), np.float32))
-    assert resampler._history.nbytes + resampler._table.nbytes == size < 400_000
+    history, table, *_ = resampler.state
+    assert history.nbytes + table.nbytes == size < 400_000
 
 
 @pytest.mark.parametrize("rate", [0, -1, 3999, 768_001, 2**31])
@@ -150,6 +152,21 @@ def test_wrong_rates_are_refused(rate):
 def test_unknown_filters_are_refused():
     with pytest.raises(WrongCall, match="standard"):
         Resampler(48000, 16000, 1, "steep")
+    with pytest.raises(WrongCall, match="48000 and 16000 Hz"):
+        Resampler(48000, 16000, 1, None)
+
+
+@pytest.mark.parametrize("delay", [0, 77, -77])
+def test_between_equal_rates_without_a_filter_samples_stay_what_they_are(delay):
+    x = np.random.default_rng(4).standard_normal((2, 9000)).astype(np.float32)
+    resampler = Resampler(16000, 16000, 2, None, Fraction(delay, 16000))
+    y = np.concatenate([resampler.process(x[:, n : n + 61]) for n in range(0, 9000, 61)], axis=1)
+    assert resampler.half_width == 0
+    if delay >= 0:
+        assert np.array_equal(y, np.pad(x, [(0, 0), (delay, 0)])[:, : y.shape[1]])
+        assert y.shape[1] == 9000 + delay
+    else:
+        assert np.array_equal(y, x[:, -delay:])
 
 
 def test_the_range_of_rates_itself_is_usable():

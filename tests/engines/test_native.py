@@ -19,6 +19,7 @@ from rtsep.engines import accuracy, native
 from rtsep.engines.native import processor
 from rtsep.errors import Failure, WrongCall
 from rtsep.models.base import Separator
+from rtsep.pipeline import Pipeline
 from rtsep.streaming import Pointwise
 
 # Small ones of each kind of network: recurrences, convolutions over two axes, transforms, windows
@@ -202,3 +203,30 @@ def test_other_architectures(name):
     expected = run(reference, mixture)
     assert expected.any()
     assert np.abs(run(built, mixture) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+class _Unaddressed:
+    """An engine as those are that have no call by address."""
+
+    def __init__(self, engine):
+        self.spec, self.process = engine.spec, engine.process
+        self.reset, self.close = engine.reset, engine.close
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_by_its_address_it_does_what_process_does(rate, channels):
+    model = make("plain", hidden=12, bottleneck=8)
+    x = 0.3 * sound((channels, rate))
+    x[0, rate // 2 : rate // 2 + 500] = 3e38  # overflows within the network, in that row alone
+    heard = []
+    for form in (_Unaddressed, lambda engine: engine):
+        engine = engines.build(model, "native", chunk=64, batch=channels)
+        pipeline = Pipeline(form(engine), rate, channels, full_band=True)
+        parts = [pipeline.process(x[:, n : n + 101]) for n in range(0, rate, 101)]
+        heard.append(np.concatenate([*parts, pipeline.flush(rate)], axis=2))
+        assert pipeline.resets > 0 and pipeline.steps >= 240
+        pipeline.close()
+    assert np.array_equal(*heard)
+    with pytest.raises(Failure, match="closed"):
+        _ = engine.call

@@ -19,7 +19,7 @@ from llvmlite import binding
 from numba import carray, cfunc, types
 
 from rtsep.live import child
-from rtsep.live.native import pointer_to
+from rtsep.machine import pointer_to
 
 # Why the tests that need a server are skipped; RTSEP_JACK=required makes that an error.
 WHY_NOT = None

@@ -10,7 +10,7 @@ from jack_card import Server, activate, jack, pointer
 from llvmlite import binding
 from numba import carray, cfunc, types
 
-from rtsep.live.native import pointer_to
+from rtsep.machine import pointer_to
 
 _IN, _OUT, _DELAY, _AT, _SEED = range(5)
 _GAIN, _NOISE = 8, 9  # float64

@@ -11,6 +11,7 @@ from rtsep.live import layout as at
 from rtsep.live.histogram import quantile
 from rtsep.live.layout import BINS, CALLBACK_HISTOGRAM, VALID, Block
 from rtsep.live.ring import Ring
+from rtsep.machine import wait
 
 RATE, LATENCY, FADE = 48000, 300, 240
 SIZES = [64, 1, 128, 37, 64, 64, 200, 0, 3, 129, 64]
@@ -83,7 +84,8 @@ def test_wakes_the_worker_once_per_block():
     with Device(**geometry()) as device:
         for _ in range(3):
             device.call(np.zeros((64, 2)))
-        assert [device.wakeup.wait(0.01) for _ in range(4)] == [True] * 3 + [False]
+        address, scratch = device.wakeup.address, np.zeros(2, np.int64)
+        assert [wait(address, 10_000_000, scratch) for _ in range(4)] == [True] * 3 + [False]
 
 
 @pytest.mark.parametrize("control", ["gain", "mute", "solo", "wet", "bypass"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rtsep.live import drift
 from rtsep.live.drift import FRACTION, IN_FRAMES, RATIO, WHOLE, came_in, passed, steer
 from rtsep.live.intake import reserve
-from rtsep.live.native import compiled
+from rtsep.machine import compiled
 
 _STARVED, _JUMPS, _STEEPEST, _OFF, _WRONG, _LAST = range(6)
 

@@ -5,7 +5,7 @@ from numba import carray
 
 from rtsep.live.fade import PRESENT
 from rtsep.live.intake import FADE_STATE, Intake, latency, pull, reserve, take
-from rtsep.live.native import compiled, pointer_to
+from rtsep.machine import compiled, pointer_to
 
 RATE, HERTZ = 48000, 997.0
 

@@ -1,7 +1,7 @@
 """What compiled code needs of the machine: ordered memory access, a clock, a wake-up by address.
 
-Everything here is called from numba's compiled code, never from Python: no call allocates, locks
-or can raise. Addresses are int64.
+Everything here is called from numba's compiled code: no call allocates, locks or can raise.
+Addresses are int64.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from numba.extending import intrinsic
 
 from rtsep.engines import cache
 
-_COMPILED = ("native", "layout", "ring", "fade", "histogram", "safety", "callback")
-_COMPILED += ("delivery", "door", "drift", "intake", "gate", "probe", "../audio/varying")
+_COMPILED = ("machine", "passage", "full_band", "audio/resampling", "audio/varying")
+_COMPILED += tuple(
+    f"live/{name}"
+    for name in ("layout", "ring", "fade", "histogram", "safety", "callback", "carrier")
+    + ("delivery", "door", "drift", "intake", "gate", "probe")
+)
 _INT64 = ir.IntType(64)
 
 
@@ -46,7 +50,18 @@ WAKES_BY_OFFSET = sys.platform not in ("win32", "darwin")
 def compiled(function):
     """Decorator: compiled on first use, kept on disk, runs without the interpreter's lock."""
     with _kept():
-        return njit(nogil=True, cache=True)(function)
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
+
+
+def inlined(function):
+    """Decorator: compiled where it is called, as a part of that."""
+    return njit(inline="always")(function)
+
+
+def compiled_sums(function):
+    """The same, and the order within a sum is the compiler's: another one, but always the same."""
+    with _kept():
+        return njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})(function)
 
 
 def c_function(signature):
@@ -113,11 +128,27 @@ def pointer_to(context, address):
     return types.voidptr(types.int64), code
 
 
+@intrinsic
+def call(context, function, first, second):
+    """The C function of two pointers at this address, which returns nothing."""
+
+    def code(context, builder, signature, args):
+        pointer = context.get_value_type(types.voidptr)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, pointer]).as_pointer()
+        address, *given = args
+        given = [builder.inttoptr(argument, pointer) for argument in given]
+        builder.call(builder.inttoptr(address, kind), given)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), code
+
+
 if sys.platform == "win32":
     _counter = types.ExternalFunction("QueryPerformanceCounter", types.int32(types.voidptr))
     _release = types.ExternalFunction(
         "ReleaseSemaphore", types.int32(types.voidptr, types.int32, types.voidptr)
     )
+    _wait = types.ExternalFunction("WaitForSingleObject", types.uint32(types.voidptr, types.uint32))
     _sleep = types.ExternalFunction("Sleep", types.void(types.uint32))
     _frequency = ctypes.c_int64()
     ctypes.windll.kernel32.QueryPerformanceFrequency(ctypes.byref(_frequency))
@@ -136,9 +167,14 @@ if sys.platform == "win32":
         _release(pointer_to(address), 1, pointer_to(0))
 
     @compiled
-    def nap(scratch):
-        """Sleeps as shortly as the machine can."""
-        _sleep(1)
+    def wait(address, ns, scratch):
+        """Until somebody posts on that semaphore: True; or for about so long: False."""
+        return _wait(pointer_to(address), ns // 1_000_000) == 0
+
+    @compiled
+    def pause(ns, scratch):
+        """Sleeps for about so long; a whole number of milliseconds here."""
+        _sleep(max(1, ns // 1_000_000))
 
 else:
     _MONOTONIC = 6 if sys.platform == "darwin" else 1
@@ -147,6 +183,7 @@ else:
     )
     _nanosleep = types.ExternalFunction("nanosleep", types.int32(types.voidptr, types.voidptr))
     _sem_post = types.ExternalFunction("sem_post", types.int32(types.voidptr))
+    _sem_wait = types.ExternalFunction("sem_wait", types.int32(types.voidptr))
 
     @compiled
     def now(scratch):
@@ -159,8 +196,46 @@ else:
         """Wakes whoever waits on the semaphore at this address (or with this handle)."""
         _sem_post(pointer_to(address))
 
+    if sys.platform == "darwin":
+
+        @compiled
+        def wait(address, ns, scratch):
+            """Until somebody posts on that semaphore: True. There is no wait with a time-out."""
+            return _sem_wait(pointer_to(address)) == 0
+
+    else:
+        # By the clock that nobody sets; only old C libraries have no such wait.
+        if hasattr(ctypes.CDLL(None), "sem_clockwait"):
+            _CLOCK = _MONOTONIC
+            _clockwait = types.ExternalFunction(
+                "sem_clockwait", types.int32(types.voidptr, types.int32, types.voidptr)
+            )
+
+            @compiled
+            def _wait_until(address, until):
+                return _clockwait(pointer_to(address), _CLOCK, pointer_to(until))
+
+        else:
+            _CLOCK = 0
+            _timedwait = types.ExternalFunction(
+                "sem_timedwait", types.int32(types.voidptr, types.voidptr)
+            )
+
+            @compiled
+            def _wait_until(address, until):
+                return _timedwait(pointer_to(address), pointer_to(until))
+
+        @compiled
+        def wait(address, ns, scratch):
+            """Until somebody posts on that semaphore: True; or for about so long: False."""
+            until = scratch.ctypes.data
+            _clock_gettime(_CLOCK, pointer_to(until))
+            end = scratch[0] * 1_000_000_000 + scratch[1] + ns
+            scratch[0], scratch[1] = end // 1_000_000_000, end % 1_000_000_000
+            return _wait_until(address, until) == 0
+
     @compiled
-    def nap(scratch):
-        """Sleeps as shortly as the machine can."""
-        scratch[0], scratch[1] = 0, 20_000
+    def pause(ns, scratch):
+        """Sleeps for about so long, less than a second."""
+        scratch[0], scratch[1] = 0, ns
         _nanosleep(pointer_to(scratch.ctypes.data), pointer_to(0))
