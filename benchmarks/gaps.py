@@ -64,13 +64,9 @@ def case(key: dict, floors: Floors, seconds: float) -> dict:
     engine = engines.build(path, key["engine"], chunk=chunk, precision=key["precision"])
     interval = chunk / spec.rate
     rng = np.random.default_rng(0)
-    mixture = rng.standard_normal(engine.spec.mixture_shape).astype(np.float32) * 0.1
-    stems = np.empty(engine.spec.stems_shape, np.float32)
+    mixture = rng.standard_normal((1, *engine.spec.mixture_shape)).astype(np.float32) * 0.1
     elsewhere = np.zeros(2 * floors.sizes["2"] // 4, np.float32)
-
-    def step() -> None:
-        engine.process(mixture, stems)
-
+    step = benchmark.stepping(engine, mixture)
     count = max(2, round(seconds / interval / _TURNS))
     times: dict[str, list[np.ndarray]] = {situation: [] for situation in SITUATIONS}
     for _ in range(_TURNS):
@@ -88,14 +84,14 @@ def case(key: dict, floors: Floors, seconds: float) -> dict:
     }
 
 
-def each(step, count: int, before: Callable[[], object] = lambda: None) -> np.ndarray:
+def each(
+    step: benchmark.Step, count: int, before: Callable[[], object] = lambda: None
+) -> np.ndarray:
     """Seconds of each of `count` steps, after something that does not count."""
     times = np.empty(count)
     for index in range(count):
         before()
-        begun = time.perf_counter()
-        step()
-        times[index] = time.perf_counter() - begun
+        times[index] = step()
     return times
 
 

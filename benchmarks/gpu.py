@@ -261,12 +261,9 @@ def streams(
             except (Failure, torch.cuda.OutOfMemoryError) as failure:
                 say(f"{name} {precision}, {batch} streams: {failure}")
                 break
-            sound = np.zeros(built.spec.mixture_shape, np.float32)
-            stems = np.empty(built.spec.stems_shape, np.float32)
+            step = benchmark.stepping(built, np.zeros((1, *built.spec.mixture_shape), np.float32))
             count = 5 if options.dry_run else 200
-            seconds, _ = benchmark.loop(
-                lambda b=built, x=sound, y=stems: b.process(x, y), chunk / network.rate, count
-            )
+            seconds, _ = benchmark.loop(step, chunk / network.rate, count)
             built.close()
             step = benchmark.percentiles(seconds[count // 10 :])
             rows.append({"engine": name, "step_ms": step, **made})

@@ -73,16 +73,14 @@ def batched(path: str, key: dict, batch: int, seconds: float) -> dict:
     spec = engine.spec
     interval = spec.chunk / spec.rate
     rng = np.random.default_rng(0)
-    mixture = rng.standard_normal(spec.mixture_shape).astype(np.float32) * 0.1
-    stems = np.empty(spec.stems_shape, np.float32)
+    mixture = rng.standard_normal((1, *spec.mixture_shape)).astype(np.float32) * 0.1
+    step = benchmark.stepping(engine, mixture)
     begun, times = time.perf_counter(), []
     while time.perf_counter() < begun + 0.2 or len(times) < 5:
-        before = time.perf_counter()
-        engine.process(mixture, stems)
-        times.append(time.perf_counter() - before)
+        times.append(step())
     if np.median(times) < interval:
         count = max(20, round(seconds / interval))
-        paced, _ = benchmark.pace(lambda: engine.process(mixture, stems), interval, count)
+        paced, _ = benchmark.pace(step, interval, count)
     else:
         paced = np.array(times)  # too slow to be paced
     engine.close()

@@ -14,12 +14,16 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from rtsep.errors import Failure, WrongCall
+
+Step = Callable[[], float]
+"""Does something, and says how many seconds it took."""
 
 _LIBRARIES = ("rtsep", "numpy", "torch", "onnxruntime", "llvmlite")
 _WARM_UP = 20
@@ -98,8 +102,32 @@ def percentiles(times: np.ndarray) -> dict[str, float]:
     return {name: round(float(value) * 1e3, 4) for name, value in named.items()}
 
 
-def pace(step, interval: float, count: int) -> tuple[np.ndarray, int]:
-    """Calls `step` once per `interval` seconds: the time of each call, and how many were late.
+def stepping(engine, sound: np.ndarray) -> Step:
+    """Steps an engine on each chunk of `sound` (chunks, *mixture_shape) in turn, and round again.
+
+    Raises what the engine raises.
+    """
+    from rtsep.engines import calls
+    from rtsep.machine import timed
+
+    errors: list[BaseException] = []
+    call = calls.of(engine, errors.append)
+    scratch, turn = np.zeros(2, np.int64), 0
+
+    def step() -> float:
+        nonlocal turn
+        call.mixture[...] = sound[turn % len(sound)]
+        turn += 1
+        took = timed(*call.by_address, scratch)
+        if errors:
+            raise errors.pop()
+        return 1e-9 * took
+
+    return step
+
+
+def pace(step: Step, interval: float, count: int) -> tuple[np.ndarray, int]:
+    """Steps once per `interval` seconds: what each took, and how many were late.
 
     Late is what ends more than an interval after it was due.
     """
@@ -109,16 +137,13 @@ def pace(step, interval: float, count: int) -> tuple[np.ndarray, int]:
         due = start + index * interval
         while (wait := due - time.perf_counter()) > 0:
             time.sleep(wait)
-        before = time.perf_counter()
-        step()
-        after = time.perf_counter()
-        times[index] = after - before
-        late += after > due + interval
+        times[index] = step()
+        late += time.perf_counter() > due + interval
     return times, late
 
 
 def pace_beside(
-    step, interval: float, count: int, busy: float
+    step: Step, interval: float, count: int, busy: float
 ) -> tuple[np.ndarray, int, np.ndarray]:
     """As `pace`; half an interval later each time something of a known length, `busy` seconds.
 
@@ -127,30 +152,25 @@ def pace_beside(
     stalls = np.empty(count)
     turn = -1
 
-    def either() -> None:
+    def either() -> float:
         nonlocal turn
         turn += 1
-        if turn % 2:
-            end = time.perf_counter() + busy
-            before = time.perf_counter()
-            while time.perf_counter() < end:
-                pass
-            stalls[turn // 2] = time.perf_counter() - before
-        else:
-            step()
+        if not turn % 2:
+            return step()
+        before = time.perf_counter()
+        while time.perf_counter() < before + busy:
+            pass
+        stalls[turn // 2] = time.perf_counter() - before
+        return 0.0
 
     times, _ = pace(either, interval / 2, 2 * count)
     steps = times[::2]
     return steps, int((steps > interval).sum()), stalls
 
 
-def loop(step, interval: float, count: int) -> tuple[np.ndarray, int]:
-    """Calls `step` again and again; late is what takes longer than an interval."""
-    times = np.empty(count)
-    for index in range(count):
-        before = time.perf_counter()
-        step()
-        times[index] = time.perf_counter() - before
+def loop(step: Step, interval: float, count: int) -> tuple[np.ndarray, int]:
+    """Steps again and again; late is what takes longer than an interval."""
+    times = np.array([step() for _ in range(count)])
     return times, int((times > interval).sum())
 
 
@@ -191,14 +211,7 @@ def _run(case: dict) -> dict:
     count = max(1, round(case["seconds"] / interval))
     rng = np.random.default_rng(0)
     sound = rng.standard_normal((64, *spec.mixture_shape)).astype(np.float32) * 0.1
-    stems = np.empty(spec.stems_shape, np.float32)
-    index = 0
-
-    def step() -> None:
-        nonlocal index
-        engine.process(sound[index % 64], stems)
-        index += 1
-
+    step = stepping(engine, sound)
     for _ in range(_WARM_UP):
         step()
     gc.collect()

@@ -239,3 +239,11 @@ else:
         """Sleeps for about so long, less than a second."""
         scratch[0], scratch[1] = 0, ns
         _nanosleep(pointer_to(scratch.ctypes.data), pointer_to(0))
+
+
+@compiled
+def timed(function, first, second, scratch):
+    """Calls the C function of two pointers at this address; the ns that it took."""
+    began = now(scratch)
+    call(function, first, second)
+    return now(scratch) - began

@@ -15,7 +15,7 @@ import numpy as np
 
 from rtsep.audio.resampling import Resampling, resample
 from rtsep.full_band import Shares, share
-from rtsep.machine import call, compiled, inlined, now
+from rtsep.machine import call, compiled, inlined, timed
 
 PIECE = 4096  # input samples taken at once, at most: bounds the memory of long blocks
 LATEST = 64  # steps whose times are kept
@@ -124,10 +124,8 @@ def _fill(p, used, count):
 @inlined
 def _step(p):
     at = p.at
-    scratch = at[SCRATCH : SCRATCH + 2]
-    began = now(scratch)
-    call(p.step[0], p.step[1], p.step[2])
-    p.ns[at[STEPS] & (LATEST - 1)] = now(scratch) - began
+    took = timed(p.step[0], p.step[1], p.step[2], at[SCRATCH : SCRATCH + 2])
+    p.ns[at[STEPS] & (LATEST - 1)] = took
     at[STEPS] += 1
     at[CHUNKS] += 1
     if not at[FAILED] and not _finite(p.stems.reshape(p.stems.size)):

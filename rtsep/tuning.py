@@ -197,22 +197,19 @@ def _in_turns(made: dict, mixture: np.ndarray, interval: float, seconds: float) 
     """Seconds of each paced step, by trial."""
     times: dict = {trial: [] for trial in made}
     order, shuffle = list(made), random.Random(0).shuffle
-    stems = {trial: np.empty(engine.spec.stems_shape, np.float32) for trial, engine in made.items()}
-    chunk = round(next(iter(made.values())).spec.chunk) if made else 0
-    count = max(1, mixture.shape[-1] // chunk) if made else 0
+    chunk = round(next(iter(made.values())).spec.chunk) if made else mixture.shape[-1]
+    count = max(1, mixture.shape[-1] // chunk)
+    chunks = np.stack(np.split(mixture[..., : count * chunk], count, axis=-1))
+    steps = {trial: benchmark.stepping(engine, chunks) for trial, engine in made.items()}
     end, due, turn = time.perf_counter() + seconds, time.perf_counter(), 0
     while made and (due < end or turn < 3):
-        start = turn % count * chunk
-        x = np.ascontiguousarray(mixture[..., start : start + chunk])
         shuffle(order)
         for trial in order:
             # A slow one puts the next turn off, not on top of itself.
             due = max(due + interval, time.perf_counter())
             while (wait := due - time.perf_counter()) > 0:
                 time.sleep(wait)
-            before = time.perf_counter()
-            made[trial].process(x, stems[trial])
-            times[trial].append(time.perf_counter() - before)
+            times[trial].append(steps[trial]())
         turn += 1
     return {trial: np.array(taken) for trial, taken in times.items()}
 

@@ -35,6 +35,7 @@ def test_pace_waits_and_counts_what_is_late():
         calls.append(time.perf_counter())
         if len(calls) == 3:
             time.sleep(0.2)
+        return time.perf_counter() - calls[-1]
 
     times, late = benchmark.pace(step, 0.04, 12)
     assert len(times) == len(calls) == 12
@@ -45,9 +46,29 @@ def test_pace_waits_and_counts_what_is_late():
 
 
 def test_loop_counts_what_takes_longer_than_an_interval():
-    durations = iter([0, 0.5, 0, 0])
-    times, late = benchmark.loop(lambda: time.sleep(next(durations)), 0.04, 4)
-    assert late >= 1 and times.argmax() == 1
+    times, late = benchmark.loop(iter([0, 0.5, 0, 0]).__next__, 0.04, 4)
+    assert late == 1 and times.argmax() == 1
+
+
+class Engine:
+    """Its mixture, doubled, in two hundredths of a second; it raises at its 5th step."""
+
+    spec = types.SimpleNamespace(mixture_shape=(1, 1, 4), stems_shape=(1, 1, 1, 4))
+    heard: list[float] = []
+
+    def process(self, mixture, stems, active=None):
+        self.heard.append(float(mixture[0, 0, 0]))
+        if len(self.heard) == 5:
+            raise ValueError("five")
+        time.sleep(0.02)
+
+
+def test_steps_go_through_the_sound_and_are_timed_one_by_one():
+    step = benchmark.stepping(Engine(), np.arange(12, dtype=np.float32).reshape(3, 1, 1, 4))
+    assert all(0.02 <= step() < 5 for _ in range(4))
+    with pytest.raises(ValueError, match="five"):
+        step()
+    assert Engine.heard == [0, 4, 8, 0, 4]
 
 
 def test_percentiles_are_in_milliseconds():
