@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import sys
 from contextlib import contextmanager
+from functools import cache as once
 from pathlib import Path
 
 from llvmlite import ir
@@ -27,16 +28,30 @@ _COMPILED += tuple(
 _INT64 = ir.IntType(64)
 
 
-@contextmanager
-def _kept():
+def is_kept(function: str) -> bool:
+    """Whether "module.function" has been compiled here before: else that takes seconds, once."""
+    return any(_folder().rglob(f"{function}-*.nbi"))
+
+
+def _folder() -> Path:
     """Compiled code is kept on disk, in a folder for this state of all its sources.
 
     Left to itself, numba looks at one file only: it would go on with a callback that was compiled
     against an older layout of the block.
     """
+    return cache.folder() / "native" / _digest()
+
+
+@once
+def _digest() -> str:
     text = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in _COMPILED)
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+@contextmanager
+def _kept():
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(cache.folder() / "native" / hashlib.sha256(text).hexdigest()[:16])
+    config.CACHE_DIR = str(_folder())
     try:
         yield
     finally:

@@ -115,17 +115,25 @@ class Pipeline:
         self.period //= self._ratio.denominator
         self.latency = self._latency()
 
-        step = calls.of(engine, self._failed)
-        mend = calls.through(self._mend, self._failed)
-        self._owned = (step.owner, mend)
-        self._error: BaseException | None = None
+        at = np.zeros(passage.COUNTS, np.int64)
+        errors: list[BaseException] = []
+
+        # What compiled code calls must not know the pipeline, or that would wait for the garbage
+        # collection, with all its memory, when it is let go of.
+        def failed(error: BaseException) -> None:
+            errors.append(error)
+            at[passage.FAILED] = 1
+
+        step = calls.of(engine, failed)
+        mend = calls.through(_mending(engine, at, step.stems, self._ratio), failed)
+        self._errors, self._called = errors, (step.owner, mend)
         self._closed = False
         most = ceil(spec.chunk * self._ratio) + 1  # samples out of a chunk
         heard = ceil(passage.PIECE / self._ratio) + 1  # samples in of a piece
         band = find_filter(filter).passband * spec.rate
         self._shares = FullBand(rate, band, streams * shared, channels, most * shared)
         self.passage = Passage(
-            at=np.zeros(passage.COUNTS, np.int64),
+            at=at,
             ns=np.zeros(passage.LATEST, np.int64),
             step=step.by_address,
             mend=(calls.address(mend), 0, 0),
@@ -206,15 +214,14 @@ class Pipeline:
         out = np.empty((len(self.stems), self.channels, count), np.float32)
         passage.process(self.passage, sound, n, out)
         self.check()
-        self.valid = begin >= at[passage.INVALID_UNTIL]
+        self.valid = begin >= int(at[passage.INVALID_UNTIL])
         return out
 
     def check(self) -> None:
         """Raises what a step has raised since the last time; for who runs the passage itself."""
-        error, self._error = self._error, None
-        if error is not None:
+        if self._errors:
             self.passage.at[passage.FAILED] = 0
-            raise error
+            raise self._errors.pop()
 
     def flush(self, total: int) -> np.ndarray:
         """The end: what is missing of `total` output samples, with silence after the input.
@@ -230,21 +237,6 @@ class Pipeline:
         self._closed = True
         self.engine.close()
 
-    def _failed(self, error: BaseException) -> None:
-        self._error = error
-        self.passage.at[passage.FAILED] = 1
-
-    def _mend(self) -> None:
-        at, stems = self.passage.at, self.passage.stems
-        rows = [row for row, sound in enumerate(stems) if not np.isfinite(sound).all()]
-        stems[rows] = 0
-        self.engine.reset(rows)
-        at[passage.RESETS] += len(rows)
-        # The engine starts anew with what comes now, and the output resampler looks back as far as
-        # the input resampler delayed it: sound from now on is as at a start.
-        chunks = int(at[passage.CHUNKS])
-        at[passage.INVALID_UNTIL] = ceil(chunks * self.engine.spec.chunk * self._ratio)
-
     def _latency(self) -> int:
         """The most that output is behind input: just before each chunk of a period completes."""
         spec, ratio = self.engine.spec, self._ratio
@@ -255,6 +247,22 @@ class Pipeline:
             before = floor((model_samples - 1) * ratio)  # with one more, the chunk is complete
             most = max(most, before - self.computable(before))
         return most
+
+
+def _mending(engine, at: np.ndarray, stems: np.ndarray, ratio: Fraction) -> Callable[[], None]:
+    """What makes rows as new that are not finite after a step."""
+
+    def mend() -> None:
+        rows = [row for row, sound in enumerate(stems) if not np.isfinite(sound).all()]
+        stems[rows] = 0
+        engine.reset(rows)
+        at[passage.RESETS] += len(rows)
+        # The engine starts anew with what comes now, and the output resampler looks back as far as
+        # the input resampler delayed it: sound from now on is as at a start.
+        heard = int(at[passage.CHUNKS]) * engine.spec.chunk
+        at[passage.INVALID_UNTIL] = ceil(heard * ratio)
+
+    return mend
 
 
 def _ring(channels: int, least: int) -> np.ndarray:

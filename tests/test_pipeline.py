@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
@@ -253,3 +255,15 @@ def test_it_starts_anew_after_reset():
 
 def test_the_spec_of_a_model_and_of_an_engine_both_tell_the_batch():
     assert Pipeline.batch_for(replace(Masks().spec, channels=1), 2) == 2
+
+
+def test_its_memory_goes_with_it():
+    gc.disable()
+    try:
+        pipeline = Pipeline(Masks(), 48000, 1)
+        pipeline.process(np.zeros((1, 640), np.float32))
+        gone = weakref.ref(pipeline.engine)
+        del pipeline
+        assert gone() is None
+    finally:
+        gc.enable()

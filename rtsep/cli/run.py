@@ -197,6 +197,13 @@ def command(
     gains = dict(_gain(text) for text in gain or [])
     scene = run_preset.heard(ctx.obj, gains, tuple(solo or ()), tuple(mute or ()))
 
+    from rtsep.machine import is_kept
+
+    # What builds something for the first time says so; that is no part of the JSON.
+    progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
+    if not is_kept("callback.callback"):
+        progress("compiling the audio callback, once")
+
     from rtsep import untrained
     from rtsep.cli.run_desk import at_desk
     from rtsep.cli.run_remote import Remotes
@@ -221,8 +228,6 @@ def command(
         clocks,
         virtual_mic=virtual_mic,
     )
-    # What builds something for the first time says so; that is no part of the JSON.
-    progress = lambda text: print(f"rtsep: {text}", file=sys.stderr)  # noqa: E731
     options = Options(
         model=untrained.choose(model, arch, config, progress, default="convtasnet"),
         engine=engine,

@@ -52,6 +52,7 @@ from rtsep.live.layout import (
 )
 from rtsep.live.ring import Ring
 from rtsep.live.wakeup import Wakeup
+from rtsep.machine import is_kept
 from rtsep.pipeline import Pipeline
 
 BEHIND = 0.5  # s of sound: more than that is not made up for, the worker jumps to now
@@ -262,6 +263,8 @@ def _converse(say) -> None:
         request = json.loads(line)
         if "build" in request:
             pipeline = build(request["build"], lambda text: say(progress=text))
+            if not is_kept("carrier.carry"):
+                say(progress="compiling the worker, once")
             _rehearse(pipeline)
             say(ready=describe(pipeline))
         elif "rebuffer" in request:

@@ -85,7 +85,8 @@ REDUCED = ("convtasnet", "hstasnet", "demucs")
 def test_every_architecture(arch):
     """Every engine, at the bound of each precision; some in two rows; one export for all."""
     more = arch in REDUCED
-    check_architecture(tiny(arch), steps=300, reduced=more, batches=(1, 2) if more else (1,))
+    others = QUICK - {"eager", "native"}  # test_native.py has these
+    check_architecture(tiny(arch), others, 300, reduced=more, batches=(1, 2) if more else (1,))
 
 
 @pytest.mark.long
@@ -95,17 +96,18 @@ def test_every_architecture_as_published(arch):
     import rtsep
 
     model = rtsep.create(arch).eval()
-    check_architecture(model, steps=10 * model.rate // model.hop, reduced=True, batches=(1,))
+    steps = SECONDS * model.rate // model.hop
+    check_architecture(model, QUICK - {"eager"}, steps, reduced=True, batches=(1,))
 
 
-def check_architecture(model, steps, reduced, batches):
+def check_architecture(model, names, steps, reduced, batches):
     random, chunk = np.random.default_rng(1), model.hop
     for batch in batches:
         mixture = sound((batch, model.channels, steps * chunk), seed=3)
         mixture += random.standard_normal(mixture.shape, np.float32) * np.float32(0.01)
         expected = run(engines.build(model, "eager", chunk=chunk, batch=batch), mixture)
         assert expected.any()
-        for engine in QUICK - {"eager", "native"}:  # test_native.py has these
+        for engine in names:
             wanted = engines.precisions(engine)
             for precision in wanted if reduced and batch == 1 else ["float32"]:
                 made = dict(chunk=chunk, batch=batch, precision=precision)
