@@ -60,4 +60,5 @@ def through(do: Callable[[], None], failed: Callable[[BaseException], None]):
 
 
 def address(function) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value
+    """Of a C function. (`ctypes.cast` would have it refer to itself, and stay until collected.)"""
+    return ctypes.c_void_p.from_buffer(function).value
