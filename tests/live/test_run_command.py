@@ -56,6 +56,12 @@ def sound(tmp_path):
     return tmp_path / "in.wav"
 
 
+def test_the_first_start_says_what_it_takes_time_for(first_start):
+    # Where other tests came before, they compiled some of it.
+    once = [f"rtsep: compiling {what}, once" for what in ("the audio callback", "the worker")]
+    assert first_start.splitlines() in (once, once[1:], [])
+
+
 def test_no_input_is_the_demo():
     done = rtsep(*QUARTER, "--clock", "free", "--duration", 0.5)
     assert (done.returncode, done.stderr) == (0, "")
