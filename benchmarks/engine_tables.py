@@ -115,21 +115,25 @@ def soak(results: Path = RESULTS) -> str:
 
 def gaps(results: Path = RESULTS) -> str:
     """Where a step's time above its floor comes from, on each machine."""
-    situations = ("warm", "cold", "awake", "paced")
-    lines = [line("", "chunk", "floor", *situations), line("---", *("---:" for _ in range(6)))]
+    situations = ("warm", "cold", "far", "awake", "paced")
+    heads = ("chunk", "floor", "from memory", *situations)
+    lines = [line("", *heads), line("---", *("---:" for _ in heads))]
     reports = [_read(folder, "gaps") for folder in _machines(results)]
     for report in reports:
-        lines.append(line(f"**{report['machine']['core']}**", *[""] * 6))
+        lines.append(line(f"**{report['machine']['core']}**", *["" for _ in heads]))
         for row in report["results"]:
-            steps = (row["step_ms"][name]["p50"] for name in situations)
-            cells = (f"{ms:.3f} ({ms / row['floor_ms']:.1f}×)" for ms in steps)
-            label = f"`{row['name']}` {row['precision']}"
-            lines.append(line(label, f"{row['chunk_ms']:.3g} ms", f"{row['floor_ms']:.3f}", *cells))
+            cells = [f"{row['chunk_ms']:.3g} ms", f"{row['floor_ms']:.3f}"]
+            cells.append(f"{row['memory_floor_ms']:.3f}" if "memory_floor_ms" in row else "")
+            for name in situations:
+                ms = row["step_ms"][name]["p50"] if name in row["step_ms"] else None
+                cells.append("" if ms is None else f"{ms:.3f} ({ms / row['floor_ms']:.1f}×)")
+            lines.append(line(f"`{row['name']}` {row['precision']}", *cells))
     note = (
         "`native`, milliseconds per step, median, and how many times the floor, in turns on one "
-        "core. Warm: step after step. Cold: the same, after twice as much other memory as the "
-        "second cache holds. Awake: one per chunk, the core kept busy until then. Paced: one per "
-        "chunk, the core asleep until then, as it is live. "
+        "core; from memory: the floor of a step whose weights have left all caches. Warm: step "
+        "after step. Cold: the same, after twice as much other memory as the second cache holds; "
+        "far: as the last one holds. Awake: one per chunk, the core kept busy until then. Paced: "
+        "one per chunk, the core asleep until then, as it is live. "
     )
     return "\n".join([*lines, "", note + " ".join(machine(report) for report in reports)])
 

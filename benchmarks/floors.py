@@ -55,15 +55,22 @@ class Floors:
         """The smallest cache that holds so many bytes."""
         return next((level for level, most in self.sizes.items() if size <= most), "memory")
 
-    def step(self, weight_bytes: int, macs: float, precision: str = "float32") -> float:
-        """Seconds: of a step that reads so many bytes of weights (in float32), and multiplies."""
-        size = weight_bytes * _BYTES[precision] // 4
-        return max(size / self.bandwidth[self.level(size)], macs / self.peak[precision])
+    def step(
+        self, weight_bytes: int, macs: float, precision: str = "float32", level: str | None = None
+    ) -> float:
+        """Seconds: of a step that reads so many bytes of weights (in float32), and multiplies.
 
-    def step_ms(self, cost: Costs, chunk: int, rate: int, precision: str) -> float:
+        `level`: where they lie, if not in the smallest cache that holds them."""
+        size = weight_bytes * _BYTES[precision] // 4
+        bandwidth = self.bandwidth[level or self.level(size)]
+        return max(size / bandwidth, macs / self.peak[precision])
+
+    def step_ms(
+        self, cost: Costs, chunk: int, rate: int, precision: str, level: str | None = None
+    ) -> float:
         """Milliseconds: of a step of `chunk` samples of a model that costs so much."""
         macs = cost.macs * chunk / rate
-        return round(1e3 * self.step(cost.weight_bytes, macs, precision), 4)
+        return round(1e3 * self.step(cost.weight_bytes, macs, precision, level), 4)
 
     def as_json(self) -> dict:
         return asdict(self)

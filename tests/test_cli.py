@@ -84,7 +84,8 @@ def test_models_as_a_table():
 )
 def test_a_wrong_call_is_one_line_and_code_2(arguments):
     done = rtsep(*arguments)
-    lines = done.stderr.strip().splitlines()
+    # The first one of all compiles what every run needs, and says so.
+    lines = [line for line in done.stderr.strip().splitlines() if not line.endswith(", once")]
     assert done.returncode == 2, done.stderr
     assert lines and lines[-1].startswith("rtsep: ") and "Traceback" not in done.stderr
     assert len(lines) == 1, done.stderr

@@ -38,7 +38,7 @@ from rtsep.machine import compiled, inlined, now, pause, wait
 from rtsep.passage import FAILED, GIVEN, INVALID_UNTIL, LATEST, Passage
 
 QUIET = np.float32(10 ** (-70 / 20))  # no sample above this: silence
-_ROUND = 50_000_000  # ns after which the interpreter is asked whether to go on
+_ROUND = 50_000_000  # ns after which the interpreter is asked whether to go on, when there is time
 # ns between looks of a worker that is not heard yet, or no longer: the callback wakes the other
 # one, and that one can't be asked to pass it on, since it may be replaced for being late.
 _UNHEARD = 500_000
@@ -90,13 +90,15 @@ def carry(c, once):
         event = _take(c)
         if once or (event != TOOK and event != WAITING):
             return event
+        if event == TOOK:
+            continue
+        # Now there is time for the interpreter; who is orphaned gets no more sound, and comes here.
         if now(scratch) >= until:
             return WAITING
-        if event == WAITING:
-            if _heard(h, at):
-                wait(at[WAKEUP], _ROUND, scratch)
-            else:
-                pause(_UNHEARD, scratch)
+        if _heard(h, at):
+            wait(at[WAKEUP], _ROUND, scratch)
+        else:
+            pause(_UNHEARD, scratch)
     return STOPPED
 
 
