@@ -55,7 +55,7 @@ class Resampler:
     `taps + 4096` samples per channel (and what a delay beyond the default adds). `process` itself
     returns a new array. `state` is what compiled code calls `resample` with.
 
-    Raises `WrongCall` for rates outside `RATES` and unknown filters.
+    Raises `WrongCall` for rates outside `RATES`, unknown filters, and what can't be without one.
     """
 
     def __init__(
@@ -86,20 +86,22 @@ class Resampler:
         # the same for all outputs and therefore belongs to the table.
         lead = (half_width - self.delay) * rate_in * up
         offset = floor(lead)
+        if filter is None and lead != offset:
+            raise WrongCall(f"a delay of {-lead} samples takes a filter: name one")
         table, scale = _coefficients(low_pass, rate_in, low, up, float(lead - offset))
         self.taps: int = table.shape[1]
         # Before the first input sample there is silence, as far back as output 0 looks.
         self._silence = self.taps - 1 + max(0, -(offset // up))
         history = np.zeros((channels, self._silence + self.taps + _PIECE), np.float32)
         self.state = Resampling(
-            table,
-            history,
-            np.zeros(3, np.int64),
-            up,
-            ratio.denominator,
-            offset,
-            float(lead - offset),
-            scale,
+            table=table,
+            history=history,
+            at=np.zeros(3, np.int64),
+            up=up,
+            down=ratio.denominator,
+            offset=offset,
+            fraction=float(lead - offset),
+            scale=scale,
         )
         self.reset()
 

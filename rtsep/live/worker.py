@@ -95,18 +95,18 @@ class Worker:
         self._at = np.zeros(carrier.COUNTS, np.int64)
         self._at[[carrier.NUMBER, carrier.RING, carrier.WAKEUP]] = epoch, ring, wakeup
         self._carrier = carrier.Carrier(
-            pipeline.passage,
-            self._at,
-            block.i64,
-            block.f32,
-            block.u8,
-            np.array(range(stems) if slots is None else slots, np.int64),
-            int(BEHIND * self._rate),
-            np.zeros((piece, channels), np.float32),
-            np.zeros(piece, np.uint8),
-            np.zeros((channels, piece), np.float32),
-            np.zeros((stems, channels, most), np.float32),
-            np.zeros((most, self._stems.width), np.float32),
+            passage=pipeline.passage,
+            at=self._at,
+            h=block.i64,
+            f32=block.f32,
+            u8=block.u8,
+            slots=np.array(range(stems) if slots is None else slots, np.int64),
+            most=int(BEHIND * self._rate),
+            frames=np.zeros((piece, channels), np.float32),
+            flags=np.zeros(piece, np.uint8),
+            sound=np.zeros((channels, piece), np.float32),
+            stems=np.zeros((stems, channels, most), np.float32),
+            out=np.zeros((most, self._stems.width), np.float32),
         )
 
     def join(self, unit: int, warm: int | None = None) -> None:

@@ -154,6 +154,8 @@ def test_unknown_filters_are_refused():
         Resampler(48000, 16000, 1, "steep")
     with pytest.raises(WrongCall, match="48000 and 16000 Hz"):
         Resampler(48000, 16000, 1, None)
+    with pytest.raises(WrongCall, match="1/2 samples takes a filter"):
+        Resampler(16000, 16000, 1, None, Fraction(1, 32000))
 
 
 @pytest.mark.parametrize("delay", [0, 77, -77])
