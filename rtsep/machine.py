@@ -62,10 +62,10 @@ def _kept():
 WAKES_BY_OFFSET = sys.platform not in ("win32", "darwin")
 
 
-def compiled(function):
+def compiled(function, **options):
     """Decorator: compiled on first use, kept on disk, runs without the interpreter's lock."""
     with _kept():
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
+        return njit(nogil=True, cache=True, error_model="numpy", **options)(function)
 
 
 def inlined(function):
@@ -75,8 +75,7 @@ def inlined(function):
 
 def compiled_sums(function):
     """The same, and the order within a sum is the compiler's: another one, but always the same."""
-    with _kept():
-        return njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})(function)
+    return compiled(function, fastmath={"reassoc", "contract", "nsz"})
 
 
 def c_function(signature):
